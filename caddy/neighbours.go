@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -37,9 +36,9 @@ type neighbour struct {
 var theNeighbours = &neighbours{others: doctor.Others}
 
 const (
-	// lookEvery is the shortest time between two looks at an address: each reads the files of all
-	// processes.
-	lookEvery = time.Minute
+	// lookEvery is the shortest time between two looks at an address. If another process has the
+	// address, a look reads the files of all processes.
+	lookEvery = 10 * time.Second
 	// sharedAddress is the problem of an address that another process has, too.
 	sharedAddress = "shared_address"
 )
@@ -79,8 +78,12 @@ func (n *neighbours) added(addresses []string) (fresh []string) {
 
 // sharedText says that other processes have an address, too.
 func sharedText(address string, others []string) string {
-	return fmt.Sprintf("another process listens at the same address %s, and gets a part of the requests: %s",
-		address, strings.Join(others, ", "))
+	return sharedBegin(address) + ", and gets a part of the requests: " + strings.Join(others, ", ")
+}
+
+// sharedBegin is the beginning of [sharedText].
+func sharedBegin(address string) string {
+	return "another process listens at the same address " + address
 }
 
 // warnOfNeighbours logs which other processes listen at addresses that the configuration before did

@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
@@ -57,7 +58,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		case list == nil && err != nil:
 			return nil, errors.Join(err, unread)
 		case why == "":
-			running.taken, running.failed = q.sharedAdmin(ctx), err
+			running.taken, running.failed = q.shared(ctx, list), err
 			return running, unread
 		case unread != nil:
 			return nil, unread
@@ -121,16 +122,20 @@ func (q *statusQuery) taken(ctx context.Context) (texts []string, process string
 	return texts, process
 }
 
-// sharedAdmin returns that other processes have the address of the admin API, too, and what to do:
-// each answers a part of the requests.
-func (q *statusQuery) sharedAdmin(ctx context.Context) (texts []string) {
+// shared returns which addresses of the configuration several processes have, and what to do: each
+// process answers a part of the requests. It leaves out the addresses of sites that the server's own
+// warnings name.
+func (q *statusQuery) shared(ctx context.Context, accounts []accountStatus) (texts []string) {
 	var config surveyed
 	if q.address != "" || json.Unmarshal(q.raw, &config) != nil {
 		return nil
 	}
 	server := q.runningAt(ctx, &config)
 	for _, l := range config.listeners() {
-		if l.Admin() && server.Shares(l) {
+		warned := slices.ContainsFunc(accounts, func(st accountStatus) bool {
+			return slices.ContainsFunc(st.Warnings, func(text string) bool { return strings.HasPrefix(text, sharedBegin(l.Address)) })
+		})
+		if (l.Admin() || !warned) && server.Shares(l) {
 			text, _ := server.Taken(l)
 			texts = append(texts, text)
 		}

@@ -109,7 +109,7 @@ var serverProblems = []Remedy{
 			"part of the requests. Often a server was started a second time, or an old one still runs.",
 		Do: "stop one of the processes, or give one of them another port",
 		More: "authinject looks for such processes when it starts to use an address, and when it is asked for its state, " +
-			"at most once a minute. Without a scrape of the metrics or a probe of the admin API, it does not notice a " +
+			"at most once in 10 seconds. Without a scrape of the metrics or a probe of the admin API, it does not notice a " +
 			"process that comes later. It can do so only on Linux. It sees the processes of other users only if it runs as root.",
 		match: noError,
 	},

@@ -12,7 +12,7 @@ import (
 )
 
 // Two servers on one port each get a part of the requests. Neither of them gets an error, but
-// doctor reports them.
+// doctor and status report them, also status of the first server, which does not know it yet.
 func TestSharedPort(t *testing.T) {
 	t.Parallel()
 	config := func(addr string) string {
@@ -28,6 +28,12 @@ func TestSharedPort(t *testing.T) {
 		strings.Contains(text, `"level"`) ||
 		!strings.Contains(text, fmt.Sprintf("process %d is the server of this configuration", second.PID())) {
 		t.Errorf("code %d:\n%s", code, text)
+	}
+	for _, p := range []*harness.Proxy{first, second} {
+		status := p.Terminal(nil, "authinject", "status")
+		if code, text := status.Wait(), status.Text(); code != 0 || strings.Count(text, "gets a part of the requests") != 1 {
+			t.Errorf("status of process %d, code %d:\n%s", p.PID(), code, text)
+		}
 	}
 	first.Stop()
 	doctor = second.Terminal(nil, "authinject", "doctor")
