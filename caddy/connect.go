@@ -149,7 +149,7 @@ func (h *ConnectHandler) Validate() error {
 	return err
 }
 
-// checkUser returns an error if user is empty, or is the same for all requests.
+// checkUser returns an error if user has the same value for all requests, or is always empty.
 func checkUser(option, user string) error {
 	if err := checkIdentity(option, user); err != nil {
 		return err

@@ -61,7 +61,7 @@ type Source struct {
 	Name, Title string
 	// Tokens has its accounts.
 	Tokens *tokensource.Source
-	// Variables are the variables whose values each account sets.
+	// Variables are the variables whose values differ from account to account.
 	Variables []provider.Variable
 	// RedirectURL is the configured URL to which the provider sends people back; empty: the page's
 	// own callback; [provider.RedirectManual]: the provider shows a code instead.
