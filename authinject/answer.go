@@ -32,7 +32,7 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 		res.StatusCode == http.StatusNotModified:
 	case !final: // its Body can also be written to
 	case echoed:
-		return withoutBody(res) // the page names the same URL
+		return withoutBody(res) // the page of a redirect contains the same URL
 	default:
 		x.guarded = answerBody{ReadCloser: res.Body, t: x.t, res: res, token: token}
 		res.Body = &x.guarded

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// errSuperseded is what an attempt reads from a request body that was taken from it.
+// errSuperseded is the error of reads by an attempt that no longer has the request body.
 var errSuperseded = errors.New("authinject: request body is closed")
 
 // requestBody is the client's request body, which is sent once or twice. What the first attempt

@@ -194,8 +194,8 @@ func checkSocket(socket string) error {
 	return nil
 }
 
-// cleanSocket returns the shortest form of a socket's path. The name of an abstract socket (@…) is
-// no path, so it stays as it is.
+// cleanSocket returns the shortest form of a socket's path. It does not change the name of an
+// abstract socket (@…), which is not a path.
 func cleanSocket(socket string) string {
 	if strings.HasPrefix(socket, "/") {
 		return path.Clean(socket)

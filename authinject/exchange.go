@@ -13,13 +13,13 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// exchange is one request with everything that belongs to it, in one allocation.
+// exchange is the state of one request. It is one allocation.
 type exchange struct {
 	t    *Transport
 	req  *http.Request // the client's request, which is never changed
 	out  http.Request  // the copy that the first attempt sends
 	wait waitContext
-	body *requestBody // nil: out has none, or GetBody makes it anew
+	body *requestBody // nil if out has no body, or if GetBody makes it
 
 	interim interimGuard // guards the first attempt, if a trace gets interim answers
 	guarded answerBody   // the body of the answer
@@ -212,7 +212,7 @@ func (x *exchange) newBody(src io.ReadCloser, limit int64) *requestBody {
 	return &requestBody{src: src, trailer: x.req.Trailer, in: &x.t.Injection, limit: limit, expected: x.req.ContentLength}
 }
 
-// anew returns the body from its start, from the request's own GetBody.
+// anew calls the request's GetBody, and returns the body from its start.
 func (x *exchange) anew(trailer http.Header) (io.ReadCloser, error) {
 	src, err := x.req.GetBody()
 	if err != nil {

@@ -251,7 +251,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// time is the clock, which tests set.
+// time returns the current time. Tests replace the clock.
 func (t *Transport) time() time.Time {
 	if t.now != nil {
 		return t.now()

@@ -27,7 +27,7 @@ func TestStripQuery(t *testing.T) {
 		{"x=1;_bearer_token=evil&y=2", "x=1&y=2"},
 		{"x=1&_bearer_token=evil;y=2", "x=1&y=2"},
 		{"_bearer_token=evil;y=2", "y=2"},
-		// what else stands there is kept as it is
+		// all other parts stay unchanged
 		{"&&a=1&", "&&a=1&"},
 		{"&_bearer_token=x&", "&"},
 		{"a=%zz&%gg=1&b=+%20&b=2&;", "a=%zz&%gg=1&b=+%20&b=2&;"},
@@ -97,7 +97,7 @@ func TestStripQueryList(t *testing.T) {
 	}
 }
 
-// A query without credentials costs nothing.
+// A query without credentials needs no allocation.
 func TestStripQueryAllocatesNothing(t *testing.T) {
 	in := queryInjection(t, "")
 	if n := testing.AllocsPerRun(100, func() { in.stripQuery("page=2&per_page=50&q=caf%C3%A9;x") }); n != 0 {
@@ -125,7 +125,7 @@ func TestQueryInjectionKeepsTheURL(t *testing.T) {
 	}
 }
 
-// The request line as the client sent it does not go along with a credential in it.
+// The upstream does not get the client's request line, which may contain a credential.
 func TestQueryInjectionDropsRequestURI(t *testing.T) {
 	up := &upstream{}
 	rt := newTransport(t, up, newSource(token(canary, 1)))
@@ -140,8 +140,8 @@ func TestQueryInjectionDropsRequestURI(t *testing.T) {
 	}
 }
 
-// lenient reads a query as a server does that forgives everything: both
-// separators, names without case, white space and brackets.
+// lenient reads a query like the most lenient server: it accepts both separators, and ignores the
+// case of names, white space and brackets.
 func lenient(raw string) map[string][]string {
 	values := map[string][]string{}
 	for _, piece := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
@@ -159,7 +159,7 @@ func lenient(raw string) map[string][]string {
 	return values
 }
 
-// checkQuery is the property that every query must keep.
+// checkQuery checks the properties that hold for every query.
 func checkQuery(t *testing.T, raw string) {
 	t.Helper()
 	in := queryInjection(t, "_bearer_token")
@@ -171,7 +171,8 @@ func checkQuery(t *testing.T, raw string) {
 	if !strings.HasSuffix(out, ours) || rest != "" && out != rest+"&"+ours && out != rest+"&&"+ours {
 		t.Fatalf("%q becomes %q, which does not end with our parameter", raw, out)
 	}
-	// Output minus ours is input minus what matches: piece by piece, in order.
+	// Without the injected parameter, the result has the pieces of the input that do not match, in
+	// the same order.
 	pieces := func(s string, minus bool) (kept []string) {
 		for _, piece := range strings.FieldsFunc(s, func(r rune) bool { return r == '&' || r == ';' }) {
 			name, _, _ := strings.Cut(piece, "=")
@@ -188,11 +189,11 @@ func checkQuery(t *testing.T, raw string) {
 	if stripped := in.stripQuery(raw); len(pieces(raw, true)) == len(pieces(raw, false)) && stripped != raw {
 		t.Errorf("%q has nothing to strip and became %q", raw, stripped)
 	}
-	// Stripping once is enough.
+	// Stripping twice has the same result as stripping once.
 	if once := in.stripQuery(raw); in.stripQuery(once) != once {
 		t.Errorf("%q: %q still has something to strip", raw, once)
 	}
-	// Nobody sees another value.
+	// No server reads another value.
 	parsed, _ := url.ParseQuery(out)
 	for name, values := range parsed {
 		if strings.EqualFold(strings.TrimSpace(name), in.Name()) && (len(values) != 1 || values[0] != canary) {
@@ -234,7 +235,7 @@ func FuzzQuery(f *testing.F) {
 	f.Fuzz(checkQuery)
 }
 
-// A query that net/http's server lets pass is sent on as it came.
+// A query that net/http's server accepts is passed on unchanged.
 func TestQueryOverTheWire(t *testing.T) {
 	seen := make(chan string, 1)
 	protocols(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen <- r.URL.RawQuery }),

@@ -113,9 +113,8 @@ type Transport struct {
 	now     func() time.Time
 }
 
-// credential is a token in the form in which requests carry it, made once per token. It can outlive
-// the transport that made it, because it may stay attached to the token, so it must not refer to
-// the transport.
+// credential is a token in the form in which requests carry it. It is made once per token. It must
+// not refer to the transport that made it: attached to its token, it can outlive that transport.
 type credential struct {
 	token  *tokensource.Token
 	access string    // the token's text, which is several reads of memory away from token
@@ -134,9 +133,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// Admit makes the first checks of RoundTrip for a handler in front of the proxy: it answers web
+// Admit makes the first checks of RoundTrip, for a handler in front of the proxy. It answers web
 // pages that may not use the token, preflights, and methods that are not passed on. For all other
-// requests it calls choose, which finds the account, and answers its error like an error of
+// requests it calls choose, which finds the account. It answers an error of choose like an error of
 // [Transport.Source]. It returns nil if the request may be proxied, and an error if the client went
 // away.
 func (t *Transport) Admit(req *http.Request, choose func() error) (*http.Response, error) {

@@ -51,7 +51,7 @@ func TestReplayOverTheWire(t *testing.T) {
 		body   []byte
 		length int64
 		status int
-		only   string // the one protocol
+		only   string // the only protocol to test, or empty for both
 	}{
 		{name: "no body", status: 200},
 		{name: "body read", before: readAll, body: large, length: int64(len(large)), status: 200},

@@ -38,8 +38,8 @@ func beginningWith(start string, words []string) []string {
 	return slices.DeleteFunc(words, func(word string) bool { return !strings.HasPrefix(word, start) })
 }
 
-// completeSources completes the names of the configured sources that a person connects, if login is
-// true, or of all.
+// completeSources completes the names of the configured sources. If login is true, it completes
+// only those whose accounts a person connects.
 func (c *commandConfig) completeSources(login bool) completion {
 	return completeOne(func() []string {
 		names, _ := c.sourceNames(login) // without a configuration there is nothing to complete
@@ -47,8 +47,8 @@ func (c *commandConfig) completeSources(login bool) completion {
 	})
 }
 
-// sourceNames returns the names of the configured sources. It reads the configuration and sets
-// nothing up.
+// sourceNames returns the names of the configured sources. If login is true, it returns only those
+// whose accounts a person connects. It reads the configuration, but loads no modules.
 func (c *commandConfig) sourceNames(login bool) ([]string, error) {
 	raw, err := c.read()
 	if err != nil {
@@ -71,8 +71,8 @@ func (c *commandConfig) sourceNames(login bool) ([]string, error) {
 	return names, nil
 }
 
-// hasLogin reports whether a person connects the accounts of a source with that grant, or, without
-// one, with the usual grant of that preset.
+// hasLogin reports whether a person connects the accounts of a source with that grant. If grantName
+// is empty, the first grant of the preset is used.
 func hasLogin(grantName, presetName string) bool {
 	if preset, ok := provider.Get(presetName); ok && grantName == "" {
 		grantName = preset.Grants[0]
@@ -81,7 +81,8 @@ func hasLogin(grantName, presetName string) bool {
 	return err == nil && isInteractive(grant)
 }
 
-// theSource returns the source that is named, or the only one.
+// theSource returns the name of the source in args, or of the only source. login is as for
+// sourceNames.
 func (c *commandConfig) theSource(args []string, login bool) (string, error) {
 	if len(args) > 0 {
 		return args[0], nil
@@ -110,7 +111,7 @@ func (c *commandConfig) checkSource(name string) error {
 	return unknownSource(name, names)
 }
 
-// providerNames are the names of all presets, and their other names.
+// providerNames returns the names of all presets, and their aliases.
 func providerNames() []string {
 	var names []string
 	for _, preset := range provider.All() {
@@ -119,7 +120,7 @@ func providerNames() []string {
 	return names
 }
 
-// knownProviders are the names of all presets, as an error lists them.
+// knownProviders returns the names of all presets, in the form in which errors list them.
 func knownProviders() string {
 	var names []string
 	for _, preset := range provider.All() {
@@ -132,7 +133,7 @@ func knownProviders() string {
 	return strings.Join(names, ", ")
 }
 
-// completeValues completes the values of the flags of the proxy command that are one of a few
+// completeValues completes the values of those flags of the proxy command that take one of a few
 // words.
 func completeValues(cmd *cobra.Command) error {
 	words := map[string]func() []string{

@@ -121,8 +121,8 @@ func (h *ConnectHandler) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// interactive returns a source whose accounts a person connects. refusal is a part of the error for
-// other sources, behind their name.
+// interactive returns a source whose accounts a person connects. For another source it returns an
+// error, which has refusal after the source's name.
 func (a *App) interactive(name, refusal string) (connect.Source, error) {
 	pooled, cfg, err := a.source(name)
 	if err != nil {
@@ -149,7 +149,7 @@ func (h *ConnectHandler) Validate() error {
 	return err
 }
 
-// checkUser reports a user who is the same for all requests, or none.
+// checkUser returns an error if user has the same value for all requests, or is always empty.
 func checkUser(option, user string) error {
 	if err := checkIdentity(option, user); err != nil {
 		return err
@@ -183,10 +183,10 @@ const (
 	callersAny      = "any"
 )
 
-// callersPrivate stands in a Caddyfile for the ranges of private networks.
+// callersPrivate is the word for the ranges of private networks in a Caddyfile.
 const callersPrivate = "private_ranges"
 
-// privateRanges are the ranges for which the matchers of Caddy have the same word.
+// privateRanges are the ranges that private_ranges means in the matchers of Caddy.
 var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1"}
 
 var errAnyAndMore = errors.New("callers any means all; remove the others")
@@ -231,8 +231,8 @@ func (h *ConnectHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next 
 // defaultConnectPath is where the page is served.
 const defaultConnectPath = "/connect"
 
-// connectURL returns the address at which a person connects that account of that source, or an
-// empty text.
+// connectURL returns the address at which a person connects the account, or an empty string if
+// there is none.
 func (a *App) connectURL(source, account string) string {
 	pooled, cfg, err := a.source(source)
 	if err != nil || !pooled.source.Interactive() {

@@ -16,8 +16,8 @@ func isForwardAuth(part map[string]any) bool {
 	return part["handler"] == "reverse_proxy" && len(answers) > 0 && transport["protocol"] != "authinject"
 }
 
-// hasAddressMatcher reports whether a part of a route is a set of matchers with one of the caller's
-// address, or an expression with such a matcher.
+// hasAddressMatcher reports whether a part of a route is a matcher set that contains a matcher of
+// the caller's address, or an expression that contains such a matcher.
 func hasAddressMatcher(part map[string]any) bool {
 	_, remote := part["remote_ip"].(map[string]any)
 	_, client := part["client_ip"].(map[string]any)
@@ -31,9 +31,9 @@ func isAddressExpression(expression string) bool {
 	return strings.Contains(expression, "remote_ip(") || strings.Contains(expression, "client_ip(")
 }
 
-// restricts reports whether a provisioned part of a route restricts the callers: authentication, also
-// by another server (forward_auth), or a matcher of addresses. authenticates says that the route
-// itself has authentication.
+// restricts reports whether a provisioned route restricts its callers: by authentication, by
+// another server (forward_auth), or by a matcher of addresses. authenticates is true if Caddy
+// authenticates the callers in the route itself.
 func restricts(route caddyhttp.Route) (guarded, authenticates bool) {
 	guarded = matchesAddress(route.MatcherSets)
 	for _, handler := range route.Handlers {

@@ -189,7 +189,7 @@ func refreshing(srv *tokensourcetest.Server, addr, seed string) rig.Caddyfile {
 }
 
 // A reload that changes only a source's grant makes a new source. This one has a refresh token, so
-// Caddy stores the token that a refresh brings.
+// Caddy stores the token that a refresh obtains.
 func TestReloadWithAnotherGrant(t *testing.T) {
 	srv := provider(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})
 	addr := rig.FreeAddr(t)

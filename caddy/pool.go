@@ -29,7 +29,7 @@ const closeTimeout = 20 * time.Second
 type pooledSource struct {
 	key    string
 	source *tokensource.Source
-	// transport is the transport of the user that the source uses, if it has one.
+	// transport forwards to the transport of the last element of users, if that has one.
 	transport boundTransport
 
 	mu sync.Mutex
@@ -54,7 +54,8 @@ type occupied struct {
 	tokensource.Exclusive
 }
 
-// withOccupancy returns storage as a [tokensource.Exclusive] if it can tell which processes use it.
+// withOccupancy returns a storage that also implements [tokensource.Exclusive], if storage is a
+// directory. Otherwise it returns storage.
 func withOccupancy(storage tokensource.Storage) tokensource.Storage {
 	if files, ok := storage.(*certmagic.FileStorage); ok {
 		return occupied{storage, occupancyOf(files.Path)}
@@ -89,7 +90,7 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	return pooled, nil
 }
 
-// promote makes the source use the configuration, which starts now.
+// promote makes the source use the configuration of user, which starts now.
 func (p *pooledSource) promote(user *sourceUser) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +108,7 @@ func (p *pooledSource) rebind() error {
 	return p.source.Rebind(user.grant, user.storage, user.observe)
 }
 
-// release releases a pooled source. The last release ends it.
+// release releases a pooled source. The last release closes the source.
 func release(p *pooledSource, user *sourceUser) error {
 	p.mu.Lock()
 	var failed error
@@ -120,7 +121,7 @@ func release(p *pooledSource, user *sourceUser) error {
 	return errors.Join(failed, err)
 }
 
-// Destruct ends the source when no configuration uses it.
+// Destruct closes the source when no configuration uses it.
 func (p *pooledSource) Destruct() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()

@@ -12,8 +12,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
-// The older name of a provider in a configuration stands for the same source: with the same
-// endpoints, by which stored records are found.
+// A configuration with the older name of a provider gives the same source. Its endpoints are the
+// same, so the stored records are found.
 func TestAliasOfAProvider(t *testing.T) {
 	filled := func(name string) Source {
 		s := Source{Provider: name, Variables: map[string]string{"deployment": "acme"}, ClientID: "c",

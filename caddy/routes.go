@@ -16,21 +16,22 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// survey is the result of reading the survey of the HTTP app.
+// survey is what the routes of the HTTP app use.
 type survey struct {
 	// pages are the addresses at which people connect accounts, sorted.
 	pages []connectPage
 	// hosts are the hosts that the servers' own routes match, in lower case. Hosts with a wildcard or
 	// a placeholder are left out.
 	hosts []string
-	// perAccount has a true value for each source whose account a request chooses.
+	// perAccount has an entry for each source that a route uses. The entry is true if requests
+	// choose the account.
 	perAccount map[string]bool
-	// open holds the listeners, by source, that other machines can reach and that have a site which
+	// open holds listeners, by source. Other machines can reach these listeners, and a site on them
 	// uses the source without a guard. A guard is authentication, forward_auth, a client
-	// certificate, or a matcher of the caller's address. A guard counts for the whole site, also if
-	// it is there only for some paths.
+	// certificate, or a matcher of the caller's address. A guard counts for the whole site, even if
+	// it protects only some paths.
 	open map[string][]string
-	// listens are the TCP addresses, by source, of the servers that use it.
+	// listens are the TCP addresses of the servers that use a source, by source.
 	listens map[string][]string
 	// shown are the sources that a handler authinject_connect or authinject_ready names. allShown
 	// is true if an authinject_connect names none, and so shows all that people connect.
@@ -50,16 +51,16 @@ func (r *survey) pagesOf(source string) (urls []string) {
 	return urls
 }
 
-// uses reports whether a handler or a transport uses a source. A handler authinject_ready that names
-// no source does not count: it tells of all sources, used or not.
+// uses reports whether a handler or a transport uses a source. A handler authinject_ready that
+// names no source does not count, because it reports all sources, used or not.
 func (r *survey) uses(source string, interactive bool) bool {
 	_, used := r.perAccount[source]
 	return used || slices.Contains(r.shown, source) || r.allShown && interactive
 }
 
-// survey returns what the routes of the HTTP app use. The first module of this package that a route
-// provisions makes the survey: at that moment, the modules after it still exist as JSON, which Caddy
-// deletes when it has provisioned them.
+// survey returns what the routes of the HTTP app use. The first module of this package in the
+// routes makes the survey when it is provisioned. Caddy deletes the JSON of each module that it has
+// provisioned, so the JSON of all later modules still exists then.
 func (a *App) survey(ctx caddy.Context) *survey {
 	for _, module := range ctx.Modules() {
 		server, ok := module.(*caddyhttp.App)
@@ -104,14 +105,14 @@ func (a *App) warnOfRedirects() {
 	}
 }
 
-// portOf returns the port of a URL, which may be the usual one of its scheme.
+// portOf returns the port of a URL, or the default port of its scheme.
 func portOf(u *url.URL) string {
 	usual := map[string]string{"http": "80", "https": "443"}
 	return cmp.Or(u.Port(), usual[u.Scheme])
 }
 
-// surveyServers reads the routes of HTTP servers. The routes in front of the first module of this
-// package may be provisioned, and so may the matchers of the servers' own routes, which Caddy needs
+// surveyServers reads the routes of HTTP servers. Routes before the first module of this package
+// may be provisioned already. The matchers of the servers' own routes may be, too: Caddy needs them
 // early, for the certificates.
 func surveyServers(servers map[string]*caddyhttp.Server) survey {
 	found := survey{
@@ -153,14 +154,14 @@ func (r *survey) addServer(server *caddyhttp.Server) {
 			}
 		}
 	}
-	// Any site may use these routes.
+	// Every site may use the error routes and the named routes.
 	shared := usesOf(server.Errors, server.NamedRoutes)
 	certificate := slices.ContainsFunc(server.TLSConnPolicies, func(p *caddytls.ConnectionPolicy) bool {
 		return p.ClientAuthentication != nil
 	})
 	allGuarded := shared.guarded || certificate
 	anyGuarded := allGuarded
-	var guards []caddyhttp.Route // of the routes so far: a guard does not protect an earlier route
+	var guards []caddyhttp.Route // the guards so far: a guard does not protect an earlier route
 	for _, route := range server.Routes {
 		used := usesOf(route)
 		guarded, authenticates := restricts(route)
@@ -184,7 +185,7 @@ type uses struct {
 	guarded bool            // a module in any place restricts the callers
 
 	allShown      bool // a page shows all sources
-	authenticates bool // a module in any place authenticates them
+	authenticates bool // a module in any place authenticates the callers
 }
 
 // usesOf reads parts of a server that are not provisioned.

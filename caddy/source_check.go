@@ -86,5 +86,5 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 	return cfg, err
 }
 
-// placeholderExample stands for a URL with a placeholder.
+// placeholderExample replaces a URL with a placeholder, whose value is not known yet.
 const placeholderExample = "https://placeholder.example/"

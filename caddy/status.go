@@ -36,8 +36,8 @@ type accountStatus struct {
 	// Problem is the error in one word, and Remedy what to do: docs/troubleshooting.md has both.
 	Problem string `json:"problem,omitempty"`
 	Remedy  string `json:"remedy,omitempty"`
-	// Problems are that problem, those of Warnings and that of RefusedRequest, each with what to
-	// do. Upstreams that cannot be reached are among them.
+	// Problems are the problems of Error, Warnings and RefusedRequest, each with what to do.
+	// Upstreams that cannot be reached are among them.
 	Problems []problemStatus `json:"problems,omitempty"`
 	// Warnings are reasons to look at an account whose token serves all the same.
 	Warnings []string `json:"warnings,omitempty"`
@@ -230,7 +230,7 @@ const (
 	exitLogin
 	exitOperator
 	exitWait
-	// exitFailed is that of every command that failed.
+	// exitFailed is the exit status of every command that failed.
 	exitFailed = exitLogin
 )
 

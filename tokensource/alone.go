@@ -3,8 +3,9 @@ package tokensource
 import "errors"
 
 // Two processes must not send the same refresh token if it can rotate. A process may send one after
-// the storage accepted its write-ahead mark. If the storage accepts no writes, a process goes on
-// from memory only if it has reason to know that it is alone. Every other process waits.
+// the storage accepted its write-ahead mark. If the storage accepts no writes, a process sends the
+// refresh token in its memory only if it knows that no other process uses the storage. Every other
+// process waits.
 
 // Exclusive is implemented by a [Storage] that knows which processes use it, even while it accepts
 // no reads or writes. A source asks it before it sends a refresh token.

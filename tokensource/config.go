@@ -42,7 +42,7 @@ type Config struct {
 	// ClientID is the client identifier.
 	ClientID string
 	// ClientSecrets are tried in order while the provider answers invalid_client, beginning with
-	// the one that was accepted last. So a secret can be rotated.
+	// the secret that was accepted last. So a secret can be rotated.
 	ClientSecrets []Value
 	// ClientAuth has the default of [Config.AuthMethod].
 	ClientAuth ClientAuth
@@ -95,7 +95,7 @@ type Config struct {
 	Variables []provider.Variable
 
 	// RefreshBefore is how long before its end a token is refreshed. Zero means after 75 to 90 % of
-	// its lifetime; the exact part is drawn anew for each token.
+	// its lifetime; the exact part is chosen at random for each token.
 	RefreshBefore time.Duration
 	// TokenTypes are further values of token_type by which this provider means Bearer, compared
 	// without regard to case. Bearer, BearerToken, bot and user always mean Bearer, and so does a

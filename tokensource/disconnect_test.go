@@ -92,9 +92,9 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-// Tokens are removed here even if the provider does not revoke them; then the error says that the
-// provider did not confirm. A token that the provider does not know counts as revoked (RFC 7009
-// section 2.2).
+// The stored tokens are removed even if the provider does not revoke them. Then the error says that
+// the provider did not confirm the revocation. A token that the provider does not know counts as
+// revoked (RFC 7009 section 2.2).
 func TestDisconnectWhenRevocationFails(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer reply
@@ -157,8 +157,8 @@ func TestRevocationWithASecondSecret(t *testing.T) {
 	})
 }
 
-// A disconnection waits for a running refresh, and revokes the tokens that it brought. The
-// disconnection goes on if its caller leaves.
+// A disconnection waits for a running refresh, and revokes the tokens that the refresh obtained.
+// The disconnection continues if its caller gives up.
 func TestDisconnectDuringARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}
@@ -326,8 +326,8 @@ func TestWhyALoginIsNeeded(t *testing.T) {
 	})
 }
 
-// After a restart, an account whose grant ended says so from the beginning, while its token still
-// serves.
+// After a restart, an account whose grant ended says so from the beginning, even while its token is
+// live.
 func TestAGrantThatEndedWhileTheTokenServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &tokensource.MemoryStorage{}

@@ -22,7 +22,7 @@ const (
 
 // discovery keeps the metadata of a source's issuer. If the issuer's URL has a variable, the source
 // has several issuers. Metadata is fetched when it is first needed. A request with a live token
-// never waits for that.
+// never waits for a fetch.
 type discovery struct {
 	fetches singleflight.Group
 	mu      sync.Mutex
@@ -31,7 +31,7 @@ type discovery struct {
 
 // discovered is the result of the last fetch.
 type discovered struct {
-	metadata *metadata // nil: never fetched yet
+	metadata *metadata // nil until a fetch succeeds
 	failure  *Error
 	until    deadline // when to fetch again
 }
@@ -93,8 +93,8 @@ func (w *wire) discovered(issuer string, m *metadata, failure *Error) discovered
 	return now
 }
 
-// tellElsewhere tells the observer that metadata names endpoints of another origin than the issuer,
-// unless the metadata from before named the same.
+// tellElsewhere tells the observer if the metadata m names endpoints on other origins than the
+// issuer's. It tells nothing if the earlier metadata named the same endpoints.
 func (w *wire) tellElsewhere(before, m *metadata) {
 	if m == nil || w.tell == nil {
 		return

@@ -233,9 +233,9 @@ func (a *account) prover(rec *Record) *prover {
 func (t *Token) IsBound() bool { return t.prover != nil }
 
 // Proof returns a new proof for one request with the token (RFC 9449 section 7.1). method and
-// target are those of the request as the server sees it; the query of target does not matter. The
-// proof holds the newest nonce of the server, which [Token.NoteNonce] keeps. The token must be
-// bound.
+// target are the method and the URL of the request as the server sees it. The query of target does
+// not matter. The proof holds the newest nonce of the server, which [Token.NoteNonce] keeps. The
+// token must be bound.
 func (t *Token) Proof(method string, target *url.URL) (string, error) {
 	p := t.prover
 	return p.proof(method, target, p.clock.Now(), p.ath, p.nonces.of(host.OriginOf(target)))

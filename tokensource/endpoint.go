@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
-// endpoint is an endpoint of the provider beside the token endpoint, at which the client
-// authenticates as at the token endpoint.
+// endpoint is another endpoint of the provider, at which the client authenticates as at the token
+// endpoint.
 type endpoint struct {
 	// name says in errors what the endpoint is, and option is the option for its URL.
 	name, option string

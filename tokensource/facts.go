@@ -12,7 +12,8 @@ import (
 // facts are the known facts about the source of an error, by name. They contain no secret.
 type facts map[string]string
 
-// known are the facts of an error; behind a pointer, so that no verb prints them.
+// known holds the facts of an error. An [Error] has only a pointer to it, so that no verb of
+// package fmt prints the facts.
 type known struct{ facts facts }
 
 // facts returns the facts of e.
@@ -44,7 +45,7 @@ var usualFacts = facts{
 	"key_known":      "that the provider has the public half of the key, with the same kid if you set one",
 }
 
-// connectAgain is what a person does about a login that has ended.
+// connectAgain says what a person must do when a login has ended.
 const connectAgain = "connect the account again"
 
 // again says how a source whose login has ended gets a new one.
@@ -66,7 +67,7 @@ func (cfg *Config) tokenIn() string {
 	return usualFacts["token"]
 }
 
-// facts are what a configuration says about every failure of its source.
+// facts returns the facts that the configuration adds to every failure of its source.
 func (cfg *Config) facts() facts {
 	f := facts{"again": cfg.again(), "token": cfg.tokenIn(), "scopes": strings.Join(cfg.Scopes, " "),
 		"rescope": "until the next refresh: caddy authinject refresh " + cfg.Name}
@@ -113,8 +114,8 @@ const (
 	// leastSkew is the smallest clock difference that can explain why a provider refuses a JWT, or
 	// why a token has already expired when it is issued.
 	leastSkew = time.Minute
-	// leastProofSkew is the smallest one that can explain why a DPoP proof is refused: servers
-	// accept proofs that are only a few seconds off.
+	// leastProofSkew is the smallest clock difference that can explain why a DPoP proof is refused.
+	// It is shorter, because servers accept proofs only if they are at most a few seconds off.
 	leastProofSkew = 5 * time.Second
 )
 
@@ -143,8 +144,8 @@ func skew(now time.Time, header http.Header) facts {
 	return found
 }
 
-// noteSkew remembers the difference of the clocks that the header of an answer shows. Without a
-// Date it shows nothing.
+// noteSkew remembers the clock difference that the header of an answer shows. A header without a
+// Date changes nothing.
 func (w *wire) noteSkew(header http.Header) {
 	found := skew(w.cfg.Clock.Now(), header)
 	if off := found["skew"]; off != "" {
@@ -154,10 +155,9 @@ func (w *wire) noteSkew(header http.Header) {
 	}
 }
 
-// clues adds what the provider has said to the failure: in the header of its response, the
-// difference of the clocks, and whether it asks for HTTP Basic although the client sends its secret
-// in another way; and in the issuer's metadata, if that is known, the ways of client
-// authentication.
+// clues adds facts to the failure. The header of the response shows the clock difference, and
+// whether the provider asks for HTTP Basic although the client sends its secret in another way. The
+// issuer's metadata, if it was fetched, lists the methods of client authentication.
 func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 	found := skew(w.cfg.Clock.Now(), header)
 	failure = failure.withFacts(found)
@@ -184,9 +184,9 @@ func (w *wire) asksForBasic(header http.Header) bool {
 	})
 }
 
-// clientCauses says why a provider can refuse a client that sends a secret, and what to do in each
-// case. It is empty for other clients. wanted is true if it is known in which way the provider
-// wants the secret.
+// clientCauses says why a provider can refuse a client that uses a secret, and what to do in each
+// case. It returns an empty string for other clients. wanted is true if the response or the
+// metadata says how the provider wants the secret.
 func (w *wire) clientCauses(wanted bool) string {
 	if !w.cfg.ClientAuth.UsesSecret() {
 		return ""

@@ -14,14 +14,14 @@ const (
 	// storageCallsAtOnce limits how many calls of one source read or write its storage at the same
 	// time.
 	storageCallsAtOnce = 16
-	// checksAtOnce limits how many of these calls look for logins in other processes, so that
-	// refreshes find the storage free.
+	// checksAtOnce limits how many of these calls look for logins in other processes. The other
+	// calls are left to refreshes.
 	checksAtOnce = 8
 )
 
-// limits bounds the concurrent refreshes for each host. So a host that does not answer does not
-// delay the others. Accounts get turns in the order of their calls. Each has at most one refresh at
-// a time.
+// limits bounds the concurrent refreshes for each host, so that a host that does not answer does
+// not delay requests to other hosts. Accounts get turns in the order of their calls. Each account
+// has at most one refresh at a time.
 type limits struct {
 	mu    sync.Mutex
 	hosts map[string]*limit // only hosts with refreshes that have a turn or wait for one
@@ -64,8 +64,8 @@ func (t *turn) end() {
 	}
 }
 
-// acquire takes one of the slots, in the order of the calls. It returns false if a channel of stop,
-// which has one or two, is closed before a slot is free.
+// acquire takes one of the slots, in the order of the calls. It returns false if a channel of stop
+// is closed before a slot is free. stop has one or two channels.
 func acquire(slots chan<- struct{}, stop ...<-chan struct{}) bool {
 	select {
 	case slots <- struct{}{}:

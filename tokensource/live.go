@@ -112,6 +112,6 @@ func (w *window) enter(cur *current) {
 }
 
 func (w *window) end(cur *current) {
-	w.timed.Store(false) // first: whoever enters after this sets the timer again
+	w.timed.Store(false) // first, so that a later call of enter sets the timer again
 	cur.check.CompareAndSwap(inWindow, 0)
 }

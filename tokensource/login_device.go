@@ -19,8 +19,8 @@ type Device struct {
 	// VerificationURI is the page of the provider that asks for UserCode: https, or http on
 	// loopback.
 	VerificationURI string
-	// VerificationURIComplete is that page with the code filled in. It is empty if the provider
-	// sent none.
+	// VerificationURIComplete is the address of that page with the code filled in. It is empty if
+	// the provider did not send it.
 	VerificationURIComplete Secret
 	// Ends is when the codes expire, by the local wall clock.
 	Ends time.Time
@@ -31,7 +31,8 @@ type Device struct {
 	// it.
 	Failed *Error
 
-	// holder is the process that asks the provider, until heldUntil. Then any other process may.
+	// holder is the process that asks the provider until heldUntil. After that, any process may
+	// ask.
 	holder    string
 	heldUntil time.Time
 }
@@ -73,7 +74,8 @@ func (d *Device) storedForm() *storedDevice {
 	return st
 }
 
-// page returns where to send the person: with the code, if the provider can fill it in.
+// page returns the address to which the person is sent. It contains the user code if the provider
+// sent such an address.
 func (d *Device) page() Secret {
 	switch {
 	case d == nil:
@@ -107,7 +109,7 @@ const (
 	deviceInterval = 5 * time.Second
 	// deviceSlower is added to the pause each time the provider answers slow_down (section 3.5).
 	deviceSlower = 5 * time.Second
-	// devicePauseLimit limits the pause. It doubles with each request that gets no usable answer
+	// devicePauseLimit limits the pause, which doubles with each request that gets no usable answer
 	// (section 3.5).
 	devicePauseLimit = time.Minute
 	// deviceLifetimeLimit bounds how long a device login may take, whatever the provider says.
@@ -204,8 +206,8 @@ func (s *Source) ResumeLogin(l *Login) {
 	}
 }
 
-// ResumeLogins does this for all accounts, in the background: a login outlives the process that
-// began it.
+// ResumeLogins calls [Source.ResumeLogin] for the pending login of every account, in the
+// background. A pending login can outlive the process that began it.
 func (s *Source) ResumeLogins() {
 	if !s.traits.Device || !s.begin() {
 		return

@@ -118,8 +118,8 @@ func (a *account) prepare(ctx context.Context, r *refresh, s *situation, t *turn
 // configured refresh token, the record still has the old one. The new one is stored after the
 // provider has accepted it.
 func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) {
-	// The mark stores the key, which is needed again if the answer is lost. If there is no key, the
-	// request fails and says why.
+	// Store the DPoP key with the mark: the key is needed again if the answer is lost. If there is
+	// no key, the request fails and says why.
 	_ = a.src.ensureDPoPKey(s.rec)
 	mark := s.rec.clone()
 	mark.Failure = nil
@@ -132,8 +132,8 @@ func (a *account) mark(ctx context.Context, s *situation, settle time.Duration) 
 	s.storedMark(mark, settle, err, a.src.cfg.Clock.Elapsed()-began > storageStalls)
 }
 
-// ask sends the token request, or takes the token that the grant already has. The request must begin
-// soon after its mark, because other processes count its time from there.
+// ask sends the token request, or takes the token that the grant already has. The request must
+// begin soon after its mark, because other processes count the time of the request from the mark.
 func (a *account) ask(ctx context.Context, s *situation) {
 	before := s.rec
 	if s.mark != nil {
@@ -190,8 +190,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// request returns the token request for rec, or why none must be sent: the grant needs a person, the
-// provider has refused this refresh token for good, or exchanges cannot be made at the moment.
+// request returns the token request for rec, or the reason not to send one: the grant needs a
+// person, the provider has refused this refresh token for good, or exchanges fail at the moment.
 func (a *account) request(ctx context.Context, rec *Record) (Request, *Error) {
 	if a.subject == nil {
 		return a.requestBy(ctx, rec, func() (Request, error) { return a.src.cfg.Grant.Next(ctx, rec) })
@@ -248,8 +248,8 @@ func (a *account) post(ctx context.Context, rec *Record, req Request) (*TokenRes
 
 // postRequest sends one token request, unless a Retry-After is in force or the mark is too old. A
 // token's lifetime is counted from before the request, because the provider may have begun to count
-// at any moment during it. But at least half of the lifetime is kept: otherwise a token that lives
-// shorter than its request takes would never be used.
+// at any moment during it. But at least half of the lifetime is kept. Otherwise, a token whose
+// lifetime is shorter than its request would never be used.
 func (a *account) postRequest(ctx context.Context, rec *Record, req Request) (*TokenResponse, *Error) {
 	tokenURL, err := a.src.wire.tokenURL(ctx, rec.Variables)
 	if err != nil {

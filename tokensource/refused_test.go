@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A refusal that is reported in the background brings a new token, although no request waits for
+// A refusal that is reported in the background leads to a new token, although no request waits for
 // it. Closing the source waits for the token request, and for nothing else.
 func TestRefusedInTheBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,7 +1,7 @@
 package tokensource
 
-// refusals are the errors by which a token endpoint refuses a request. The status may be another
-// one.
+// refusals are the errors with which a token endpoint refuses a request. The status in Text is an
+// example: a provider may send another one.
 var refusals = []Remedy{
 	{
 		Problem: "client_assertion_expired", Text: assertionExpired, Class: ClassOperator,

@@ -170,8 +170,8 @@ func sharePart(word, secret string) bool {
 	return false
 }
 
-// containsLetters reports whether the letters and digits of text hold those of secret, if these are
-// four or more.
+// containsLetters reports whether the letters and digits of text contain the letters and digits of
+// secret. It returns false if secret has fewer than four.
 func containsLetters(text, secret string) bool {
 	bits := letters(secret)
 	return len(bits) >= 4 && strings.Contains(letters(text), bits)

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// Status is how an account stands, for people and monitors. It holds no credential.
+// Status is the state of an account, for people and monitors. It holds no credential.
 type Status struct {
 	Source, Account string
 	State           State
 	// Generation counts the tokens obtained.
 	Generation uint64
-	// Obtained and Expiry are those of the token in use; Expiry is zero when no
-	// end is known.
+	// Obtained and Expiry are the times at which the token in use was obtained and expires. Expiry
+	// is zero if the token does not expire, or if that is not known.
 	Obtained, Expiry time.Time
-	// RefreshAt is when the next token request is due; zero when none is.
+	// RefreshAt is when the next token request is due, or zero if none is.
 	RefreshAt time.Time
 	// Err is the last failure, until a token is obtained.
 	Err *Error
@@ -28,24 +28,24 @@ type Status struct {
 	Refreshing bool
 	// Live is true while there is a token to give.
 	Live bool
-	// Refused is true while the token to give is one that an upstream refused. RefusedAgain is true
-	// if it replaced a token that was refused, or could not be replaced: then another token of the
-	// same kind does not help.
+	// Refused is true while the token in use is one that an upstream refused. RefusedAgain is true
+	// if that token replaced a refused token, or if it cannot be replaced. Then another token of
+	// the same kind does not help.
 	Refused, RefusedAgain bool
-	// Renews is true when the next token can be had without a person, and
-	// Disconnected when one disconnected the account.
+	// Renews is true if the source can get the next token without a person. Disconnected is true if
+	// a person disconnected the account.
 	Renews, Disconnected bool
 	// Exchanges is true if the source exchanges the tokens of its callers, and has none of its own.
 	// Then Err is the last failure that concerned all callers.
 	Exchanges bool
 	// Interactive is true if a person connects the source's accounts.
 	Interactive bool
-	// Decided is when a person last connected or disconnected the account; zero for never.
-	// It only ever grows, also when clocks are set back.
+	// Decided is when a person last connected or disconnected the account, or zero if no person
+	// ever did. It never decreases, even if clocks are set back.
 	Decided time.Time
-	// Scope is what the provider said it granted; empty when it said nothing.
+	// Scope is the granted scope, or empty if the provider did not name it.
 	Scope string
-	// Variables are the account's.
+	// Variables are the account's variables, by name.
 	Variables map[string]string
 	// MissingScopes are the configured scopes that the provider did not grant, if it named those
 	// that it did.
@@ -130,9 +130,9 @@ func (a *account) status() Status {
 	return st
 }
 
-// Stored returns how an account stands by its stored record alone, without putting
-// that to use: for programs beside the one that keeps the tokens fresh. Its error is an
-// [*Error], and is in the status too: the storage or the record cannot be read.
+// Stored returns the state of an account according to its stored record. It does not use the
+// record's token. It is for programs other than the one that refreshes the tokens. If the storage
+// or the record cannot be read, the error is an [*Error], which is also in the status.
 func (s *Source) Stored(ctx context.Context, account string) (Status, error) {
 	a := s.newAccount(Account{name: account})
 	rec, err := a.load(ctx)
@@ -169,7 +169,7 @@ func (s *Source) loginNeeded(account string, rec *Record) *Error {
 	return e.withFacts(s.cfg.facts())
 }
 
-// statusOf returns what a record, which may be nil, says of an account.
+// statusOf returns the state of an account according to a record, which may be nil.
 func (s *Source) statusOf(account string, rec *Record) Status {
 	st := Status{Source: s.cfg.Name, Account: account, Interactive: s.Interactive(), facts: s.cfg.facts()}
 	if rec == nil {
@@ -187,8 +187,8 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 
 // Problems are all reasons for a person to look at the account: the last failure, a token that an
 // upstream refused and that cannot be renewed, scopes that were not granted, a record that is not
-// stored, a storage that fails, and clocks that differ. A token may be served all the same, see
-// [Status.Live].
+// stored, a storage that fails, and clocks that differ. The account may have a live token all the
+// same: see [Status.Live].
 func (st Status) Problems() []*Error {
 	var found []*Error
 	if st.Err != nil {

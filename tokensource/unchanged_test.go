@@ -11,8 +11,8 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// A storage check opens and decodes a record only if it has changed since the last check. Whatever
-// brings the old bytes back after a login is noticed.
+// A storage check opens and decodes a record only if it has changed since the last check. If the
+// old bytes are written back after a login, the check notices it.
 func TestUnchangedRecordIsNotDecoded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opened := 0

@@ -27,8 +27,8 @@ type Param struct {
 	Requests []string
 }
 
-// isIn reports whether a token request that carries the parameter has one of that name already.
-// sent are the names by grant_type.
+// isIn reports whether a token request that carries the parameter already sends a parameter with
+// the same name. sent holds the names of the sent parameters, by grant_type.
 func (p Param) isIn(sent map[string][]string) bool {
 	for grantType, names := range sent {
 		if p.on(grantType) && slices.Contains(names, p.Name) {

@@ -56,11 +56,12 @@ type Page struct {
 
 // Source is a token source on the page.
 type Source struct {
-	// Name is its name in the configuration, and Title its name for people; empty: Name.
+	// Name is the source's name in the configuration. Title is the name that people see. If Title
+	// is empty, people see Name.
 	Name, Title string
 	// Tokens has its accounts.
 	Tokens *tokensource.Source
-	// Variables are the variables that each account has for itself.
+	// Variables are the variables whose values differ from account to account.
 	Variables []provider.Variable
 	// RedirectURL is the configured URL to which the provider sends people back; empty: the page's
 	// own callback; [provider.RedirectManual]: the provider shows a code instead.

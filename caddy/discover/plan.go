@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Plan is what a Caddyfile is written from.
+// Plan is the content of a Caddyfile.
 type Plan struct {
 	// Source is the name of the token source.
 	Source string
@@ -19,27 +19,30 @@ type Plan struct {
 	Listen string
 	// Grant is client_credentials, authorization_code or static.
 	Grant string
-	// Issuer has the endpoints in its metadata; or they are TokenURL and AuthorizeURL.
+	// Issuer is the issuer whose metadata names the endpoints. If it is empty, TokenURL and
+	// AuthorizeURL are the endpoints.
 	Issuer, TokenURL, AuthorizeURL string
 	// ClientAuth is the way of client authentication, or empty for the default.
 	ClientAuth string
-	// Scopes are requested. OptionalScopes says that they are all that there are.
+	// Scopes are the scopes to request. OptionalScopes says that Scopes lists every scope that was
+	// found, and not only those that the API asks for.
 	Scopes         []string
 	OptionalScopes bool
-	// KeyIn is header or query, and KeyName the name of the field or parameter, of an API key. They
-	// are empty for a bearer token.
+	// KeyIn says where an API key is sent: header or query. KeyName is the name of that field or
+	// parameter. Both are empty for a bearer token.
 	KeyIn, KeyName string
 	// Resource is the API's resource identifier (RFC 8707), or empty.
 	Resource string
-	// From says where all this was found.
+	// From says where this information was found, for comments in the Caddyfile.
 	From []string
 }
 
-// errUnsafe is the error about text that a Caddyfile would read as something else.
+// errUnsafe is the error for text that a Caddyfile parser could read as more than one token.
 var errUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
 
-// isSafe reports whether a stranger's text can stand in a Caddyfile as it is: it begins no comment,
-// no block, no placeholder, no quotation and no other line.
+// isSafe reports whether text from another machine can be written into a Caddyfile without quotes.
+// Such text contains nothing that begins a comment, a block, a placeholder, a quoted string or a
+// new line.
 func isSafe(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(c rune) bool {
 		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&

@@ -18,7 +18,7 @@ type Secret struct {
 	From string
 	// Literal says that the secret is written in the configuration itself.
 	Literal bool
-	// Replaced says that a stored token replaces the secret, which may then be gone.
+	// Replaced says that a stored token replaces the secret, so the secret may be missing.
 	Replaced bool
 	Value    tokensource.Value
 }
@@ -105,8 +105,8 @@ func blank(c byte) string {
 	return "a line break"
 }
 
-// credentialRemedy says where to correct what an error of [tokensource.Config.CheckCredentials]
-// names.
+// credentialRemedy says where to correct the option that an error of
+// [tokensource.Config.CheckCredentials] names.
 func (x *exam) credentialRemedy(err error) string {
 	for _, s := range x.Secrets {
 		if !strings.Contains(err.Error(), s.Option) || s.Literal {

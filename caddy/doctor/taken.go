@@ -8,13 +8,12 @@ import (
 	"strconv"
 )
 
-// TakenRemedy says what to do about an address that another process has.
+// TakenRemedy says what to do if another process listens at an address of the configuration.
 const TakenRemedy = "stop that process, or choose another port"
 
 // Others returns the processes other than this one that listen at a TCP address, in words such as
-// "caddy (process 42)". Several processes can share an address (SO_REUSEPORT). Others returns none
-// on systems other than Linux, and none of processes that belong to other users unless this process
-// may see them.
+// "caddy (process 42)". Several processes can share an address (SO_REUSEPORT). Others works only on
+// Linux. It leaves out processes of other users that this process may not see.
 func Others(address string) (names []string) {
 	for _, h := range holdersOf(address) {
 		if h.process != strconv.Itoa(os.Getpid()) {
@@ -24,14 +23,14 @@ func Others(address string) (names []string) {
 	return names
 }
 
-// Taken returns which processes have an address that the configuration opens, and what to do. The
-// text is empty if none has it, or only the server of this configuration. server is the process of
-// that server, if it has the address and is known.
+// Taken says which processes listen at an address of the configuration, and what to do. The text is
+// empty if no process does, or only the server of this configuration. server is the process of that
+// server, or empty if it does not listen there or is not known.
 func (s *Server) Taken(l Listener) (text, server string) {
 	return s.takenBy(holdersOf(l.Address), l)
 }
 
-// Shares reports whether several processes have an address.
+// Shares reports whether several processes listen at an address.
 func (s *Server) Shares(l Listener) bool { return len(holdersOf(l.Address)) > 1 }
 
 func (s *Server) takenBy(holders []holder, l Listener) (text, server string) {
@@ -56,8 +55,8 @@ func (s *Server) takenBy(holders []holder, l Listener) (text, server string) {
 	return fmt.Sprintf("%s is taken by %s: %s", at, holders[0], TakenRemedy), ""
 }
 
-// mayServe reports whether a process may be the server of a configuration: it is one of Caddy whose
-// configuration is not known, or this one.
+// mayServe reports whether a process may be the server of a configuration: if it runs that
+// configuration, or if it is a Caddy process whose configuration is not known.
 func (h holder) mayServe(config string) bool {
 	return sameFile(h.config, config) || h.config == "" && (h.name == "caddy" || h.name == program())
 }

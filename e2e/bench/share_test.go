@@ -111,7 +111,7 @@ func traces(b *testing.B, file, sample string, flags ...string) string {
 	return string(out)
 }
 
-// A layer owns the time of a sample.
+// A layer is a part of the program to which the time of samples is attributed.
 type layer string
 
 const (
@@ -127,12 +127,12 @@ var (
 	ours = regexp.MustCompile(`^github\.com/authinject/`)
 	// headerUp is Caddy's package behind header_up.
 	headerUp = regexp.MustCompile(`^github\.com/caddyserver/caddy/v2/modules/caddyhttp/headers\.`)
-	// lent are functions of layers below that work for their caller like those of the standard
-	// library.
+	// lent are functions of other layers whose time is their caller's, as for functions of the
+	// standard library.
 	lent = regexp.MustCompile(`^github\.com/caddyserver/caddy/v2\.(\(\*?Replacer\)|ToString)|` +
 		`/caddyhttp\.(addHTTPVarsToReplacer|GetVar)|/reverseproxy\.(GetDialInfo|copyHeader)|\(\*?HTTPTransport\)\.(SetScheme|shouldUseTLS)|` +
 		`^net/http\.(Header|\(\*?Header\)|\(\*Request\)\.(Context|WithContext|Clone|ProtoAtLeast)|cloneURL|CanonicalHeaderKey|Error$)`)
-	// others are the layers whose time is their own.
+	// others are the packages of the layer layerOther.
 	others = regexp.MustCompile(`^(net/http|net/http/[^.]*|net|crypto/[^.]*|internal/poll|golang\.org/x/net/http2|` +
 		`github\.com/caddyserver/[^.]*|go\.uber\.org/zap[^.]*|vendor/golang\.org/x/net/[^.]*)(/v\d+)?\.`)
 	// onlyForHeaderUp are the callees of reverse_proxy's loop that run only if header_up is

@@ -167,7 +167,8 @@ func element(selector string) string {
 	return "document.querySelector(" + quote(selector) + ")"
 }
 
-// text returns what an element shows, in one line; nothing where there is none.
+// text returns the visible text of an element in one line, or an empty string if there is no such
+// element.
 func (b *tab) text(selector string) string {
 	shown := evaluate[string](b, "("+element(selector)+" || {innerText: ''}).innerText")
 	return strings.Join(strings.Fields(shown), " ")

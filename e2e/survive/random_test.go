@@ -111,7 +111,7 @@ func TestRandomFaults(t *testing.T) {
 		asked.Load()-served.Load()-login.Load(), len(w.srv.TokenRequests()), last)
 }
 
-// memory is what the process has in memory, in KiB.
+// memory returns the resident memory of the process in KiB.
 func memory(t *testing.T, p *harness.Proxy) int64 {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {

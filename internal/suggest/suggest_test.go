@@ -2,7 +2,7 @@ package suggest
 
 import "testing"
 
-// The known word that is most like a word is suggested, or the one that other names stand for.
+// The suggestion is the most similar known word, or the known word for an alias.
 func TestDidYouMean(t *testing.T) {
 	source := []string{"accelo", "token_url", "client_id", "client_secret", "scopes", "grant", "token_param",
 		"default_lifetime"}

@@ -21,7 +21,8 @@ type grantRequest struct {
 	client *Client
 	params url.Values
 	now    time.Time
-	// thumbprint is that of the key that proved the request; empty without Config.DPoP.
+	// thumbprint is the thumbprint of the key that signed the request's DPoP proof. It is empty
+	// without Config.DPoP.
 	thumbprint string
 }
 

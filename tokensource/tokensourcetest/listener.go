@@ -26,7 +26,8 @@ func newSwitchable(inner net.Listener) *switchable {
 	return l
 }
 
-// Accept implements net.Listener. It returns an error only once l is closed.
+// Accept implements net.Listener. It continues to wait while the listener is stopped. It returns
+// [net.ErrClosed] once l is closed.
 func (l *switchable) Accept() (net.Conn, error) {
 	for {
 		l.mu.Lock()
@@ -57,7 +58,7 @@ func (l *switchable) Accept() (net.Conn, error) {
 }
 
 // track registers conn, or returns nil if conn should be closed. It uses the same lock as setDown,
-// so that it misses no connection.
+// so that setDown closes every connection.
 func (l *switchable) track(conn net.Conn) *trackedConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -3,7 +3,7 @@ package tokensourcetest
 import "net/http"
 
 // serveRevoke serves the revocation endpoint. The client authenticates as at the token endpoint,
-// and one of its tokens ends. An unknown token is not an error (RFC 7009 section 2.2).
+// and one of its tokens is revoked. An unknown token is not an error (RFC 7009 section 2.2).
 func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	var in input
 	in.params, in.err = readParams(r)
@@ -24,7 +24,7 @@ func (s *Server) serveRevoke(w http.ResponseWriter, r *http.Request) {
 	s.send(w, r, out, 0)
 }
 
-// revokeFor ends the token named by in. The caller holds s.mu.
+// revokeFor revokes the token that in names. The caller holds s.mu.
 func (s *Server) revokeFor(r *http.Request, in input) *oauthError {
 	switch {
 	case r.Method != http.MethodPost:

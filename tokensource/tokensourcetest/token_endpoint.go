@@ -70,7 +70,7 @@ type input struct {
 	authErr   *oauthError
 	request   *http.Request
 	proofErr  *oauthError
-	// thumbprint is that of the key that proved the request.
+	// thumbprint is the thumbprint of the key that signed the request's DPoP proof.
 	thumbprint string
 	// certificate is the client's one, of the connection, or nil.
 	certificate *x509.Certificate

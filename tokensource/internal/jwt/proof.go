@@ -50,5 +50,5 @@ func (p *Proofs) Sign(claims []byte) (string, error) {
 	return string(encoding.AppendEncode(append(token, '.'), signature[:])), nil
 }
 
-// Thumbprint is that of the key.
+// Thumbprint returns the thumbprint of the key.
 func (p *Proofs) Thumbprint() string { return p.key.Thumbprint() }

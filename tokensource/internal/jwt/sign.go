@@ -14,8 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Sign returns claims as a signed JWT in compact form. header holds fields beside alg, such as kid,
-// typ, x5t#S256 and jwk; those with an empty value are left out.
+// Sign returns claims as a signed JWT in compact form. header holds the header fields other than
+// alg, such as kid, typ, x5t#S256 and jwk. Fields with an empty value are left out.
 func (k *Key) Sign(header, claims map[string]any) (string, error) {
 	options := new(jose.SignerOptions)
 	for name, value := range header {
@@ -53,14 +53,14 @@ func Thumbprint(cert *x509.Certificate) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Matches reports whether a certificate is one of the key.
+// Matches reports whether a certificate has the public key of k.
 func (k *Key) Matches(cert *x509.Certificate) bool {
 	public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(k.Public())
 }
 
-// Payload returns the claims of a signed JWT as JSON, unverified. They may serve a message, and no
-// decision about trust. It returns nil if token is no JWT.
+// Payload returns the claims of a signed JWT as JSON, unverified. Use them only in messages, not to
+// decide whether to trust the token. It returns nil if token is no JWT.
 func Payload(token string) []byte {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
