@@ -115,7 +115,7 @@ func (e *DestinationError) Error() string {
 // Why a request gets no token, whatever its target is.
 var (
 	errOpaque   = errors.New("no token is sent for an opaque URL, which names no host")
-	errRedirect = errors.New("no token is sent after a redirect, which chooses the host; " +
+	errRedirect = errors.New("no token is sent after a redirect, because the redirect chose the host; " +
 		"the option destinations lists what is allowed")
 )
 

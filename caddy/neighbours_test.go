@@ -24,7 +24,7 @@ import (
 
 // An address that another process has, too, is logged when a configuration begins to use it, and
 // not again at a reload. The state shows it for as long as it is so, and is looked up at most once
-// a minute.
+// in 10 seconds.
 func TestNeighbours(t *testing.T) {
 	looks, shared := 0, true
 	before := theNeighbours

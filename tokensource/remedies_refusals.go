@@ -17,7 +17,7 @@ var refusals = []Remedy{
 		Cause: "The provider does not accept the JWT that proves the client. Its key, its audience, its algorithm or its " +
 			"time can be the reason.",
 		Do: skewed + "check client_id, and {key_known}. If they are right, set audience to the issuer or to the token " +
-			"URL, as the provider wants it",
+			"URL, whichever the provider expects",
 		More: "For `client_assertion`, check issuer, subject and audience of the JWT against what the provider trusts. " +
 			"`caddy authinject doctor` compares the clocks and shows what the provider says.",
 	},

@@ -52,7 +52,7 @@ var storageProblems = []Remedy{
 	},
 	{
 		Problem: "panic", Text: "the grant or the storage panicked", Class: ClassOperator,
-		Cause: "A module has a bug. The process goes on.",
+		Cause: "A module has a bug. The process keeps running.",
 		Do:    "report the stack in the log to the authors of the module that the stack names",
 	},
 }

@@ -68,7 +68,7 @@ func whyUnreadable(configured string, err error) string {
 	case errors.Is(err, fs.ErrNotExist):
 		return "a file that does not exist"
 	case errors.Is(err, fs.ErrPermission):
-		return "a file that this user must not read"
+		return "a file that this user may not read"
 	case strings.HasPrefix(configured, "{env."):
 		return "not set or empty"
 	}
