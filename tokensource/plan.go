@@ -143,6 +143,8 @@ func planDirty(s *situation) (step, bool) {
 	case !s.live && s.refusal != nil && s.refusal.Class == ClassLogin && !vault.Unusable(failed):
 		return step{verb: doFail, rec: s.rec, err: s.refusal, storage: failed, dirty: true, why: "the grant needs a person"},
 			true
+	case s.live:
+		return failUnasked(s, stillUnsaved(failed), failed, "the newest record could not be stored either"), true
 	}
 	return failUnasked(s, deferred(failed), failed, "a new refresh token could not be stored either"), true
 }

@@ -57,6 +57,14 @@ func unreadable(err error) *Error {
 	return failedStorage("the storage cannot be read", err)
 }
 
+// stillUnsaved returns the failure of another attempt to store a record whose token is in use.
+func stillUnsaved(err error) *Error {
+	if vault.Unusable(err) {
+		return unreadable(err)
+	}
+	return failedStorage(unsavedReason, err).withFacts(unsavedFacts)
+}
+
 // deferred returns the failure of a refresh that waits until the storage accepts writes again.
 func deferred(err error) *Error {
 	if vault.Unusable(err) {

@@ -316,6 +316,9 @@ func TestAnUnsavedTokenIsAProblemAllTheTime(t *testing.T) {
 			if !strings.Contains(warned, "Do not restart or reload the server") {
 				t.Fatalf("%s: unsaved, but the problems are %v", st.State, st.Problems())
 			}
+			if st.Live && st.Err != nil && strings.Contains(st.Err.Error(), "the refresh waits") {
+				t.Fatalf("the token is in use, and the error says %v", st.Err)
+			}
 			for _, e := range ev.all() {
 				if e.Kind == tokensource.EventStorageFailed && (e.Failure == nil || e.Failure.Remedy() != warned) {
 					t.Fatalf("the event says %v, the status %q", e.Failure, warned)
