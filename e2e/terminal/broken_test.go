@@ -137,7 +137,7 @@ var brokenSetups = map[string]broken{
 	"clock off, and the client proves itself by a JWT": {
 		options: service("client_auth client_secret_jwt"), provider: slowAndStrict,
 		env:   []harness.Option{harness.Env("SERVICE_SECRET", "canary-secret-of-more-than-32-characters")},
-		cause: "the client assertion was refused", remedy: "). If that is not enough, check client_id",
+		cause: "the client assertion was refused", remedy: "the provider's. If that is not enough, check client_id",
 		doctor: "ahead of the provider's; tokens may seem",
 		class:  "operator", exit: exitOperator,
 	},
