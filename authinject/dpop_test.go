@@ -148,7 +148,8 @@ func withField(req *http.Request, name, value string) *http.Request {
 	return req
 }
 
-// The proof has the scheme of the target, not that of the request's URL.
+// The proof names the scheme by which the proxy connects to the target. The request's URL may have
+// another scheme.
 func TestProofHasTheSchemeOfTheTarget(t *testing.T) {
 	for _, test := range []struct {
 		target Target

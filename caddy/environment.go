@@ -113,7 +113,7 @@ func withUnset(err error, d *caddyfile.Dispenser, option string) error {
 }
 
 // unsetPlaceholder returns the first environment variable in the placeholders of a text that is not
-// set or empty. It returns an empty string if there is none.
+// set or empty. It returns an empty string if all are set.
 func unsetPlaceholder(text string) string {
 	for _, found := range envPlaceholder.FindAllStringSubmatch(text, -1) {
 		if os.Getenv(found[1]) == "" {

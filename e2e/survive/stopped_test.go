@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource/tokensourcetest"
 )
 
@@ -33,9 +34,11 @@ func TestStopsDuringARequest(t *testing.T) {
 				})
 				n := <-asked
 				w.signal(t, syscall.SIGSTOP)
+				stopped := time.Now()
 				close(answer)
 				token := w.answered(t, n).TokenNumber
-				time.Sleep(timeout + 3*time.Second) // longer than the others leave the request alone
+				// Other processes leave the request alone for a shorter time than this.
+				rig.Eventually(t, func() bool { return time.Since(stopped) > timeout+3*time.Second }, "the stop to be long enough")
 				w.signal(t, syscall.SIGCONT)
 				for _, p := range w.processes {
 					serves(t, p, token-1, back)

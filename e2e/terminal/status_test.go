@@ -172,8 +172,7 @@ func TestStatusOfClientCredentials(t *testing.T) {
 		"--address", "localhost:1")
 }
 
-// status --watch prints the state until it is interrupted. Its exit status is that of the last
-// state.
+// status --watch prints the state until it is interrupted. The last state decides the exit status.
 func TestStatusWatches(t *testing.T) {
 	t.Parallel()
 	var down atomic.Bool
