@@ -2,11 +2,10 @@ package authinject
 
 import (
 	"cmp"
-	"iter"
 	"net/http"
 	"net/url"
-	"strings"
 
+	"github.com/authinject/caddy-authinject/internal/challenge"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -116,36 +115,12 @@ func proofError(res *http.Response) string {
 	if res.StatusCode != http.StatusUnauthorized {
 		return ""
 	}
-	for _, line := range res.Header["Www-Authenticate"] {
-		scheme := ""
-		for part := range splitList(line) {
-			// A challenge begins with its scheme, and a space before the first parameter.
-			if first, rest, found := strings.Cut(part, " "); found && !strings.Contains(first, "=") {
-				scheme, part = first, strings.TrimSpace(rest)
-			} else if !strings.Contains(part, "=") {
-				scheme = part
-			}
-			name, value, _ := strings.Cut(part, "=")
-			if strings.EqualFold(scheme, proofScheme) && strings.EqualFold(strings.TrimSpace(name), "error") {
-				return strings.Trim(strings.TrimSpace(value), `"`)
-			}
+	for _, one := range challenge.Parse(res.Header[challenge.Field]) {
+		if code := one.Params["error"]; one.Is(proofScheme) && code != "" {
+			return code
 		}
 	}
 	return ""
-}
-
-// splitList yields the parts of a list that is separated by commas. It ignores commas in quotes,
-// which belong to a part.
-func splitList(line string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for {
-			end := directiveEnd(line)
-			if !yield(strings.TrimSpace(line[:end])) || end == len(line) {
-				return
-			}
-			line = line[end+1:]
-		}
-	}
 }
 
 // fits reports whether a token fits the injection: a bound token needs proofs, and a bearer token

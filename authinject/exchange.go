@@ -260,7 +260,9 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 		return res, nil // such an answer is not cached
 	}
 	if outcome == OutcomeRefused {
-		x.tellRefused(res)
+		x.addStatus(res, "the upstream refused the token that this proxy added")
+	} else if scope, lacking := neededScope(res); lacking {
+		x.addStatus(res, lackedScope(scope))
 	}
 	x.limitCaches(res.Header)
 	if x.t.Injection.query {
@@ -269,11 +271,11 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	return res, nil
 }
 
-// tellRefused adds a Proxy-Status field to the upstream's answer (RFC 9209 section 2.1). It says that
-// the upstream refused this proxy's token, so that the client does not look for a mistake in its own
+// addStatus adds a Proxy-Status field to the upstream's answer (RFC 9209 section 2.1). It says why the
+// upstream refused this proxy's token, so that the client does not look for a mistake in its own
 // credentials.
-func (x *exchange) tellRefused(res *http.Response) {
-	detail := "the upstream refused the token that this proxy added; the operator of the proxy must act: caddy authinject status says how"
+func (x *exchange) addStatus(res *http.Response, why string) {
+	detail := why + "; the operator of the proxy must act: caddy authinject status says how"
 	if x.t.SourceName != "" {
 		detail = "source " + x.t.SourceName + ": " + detail
 	}

@@ -88,4 +88,8 @@ type Result struct {
 	Replayed bool
 	// Waited is how long the request waited for the first token and for a replacement.
 	Waited time.Duration
+	// InsufficientScope is true if the upstream answered that the token lacks a scope (RFC 6750
+	// section 3.1). NeededScope is the scope that it named, if any.
+	InsufficientScope bool
+	NeededScope       string
 }

@@ -163,6 +163,9 @@ func (x *exchange) tell(res *http.Response) {
 	if res != nil {
 		r.Status = res.StatusCode
 	}
+	if x.failed == nil && res != nil {
+		r.NeededScope, r.InsufficientScope = neededScope(res)
+	}
 	if f := x.failed; f != nil {
 		r.Class, r.Source, r.Account = f.class, f.source, f.account
 		r.Detail, r.Problem, r.Remedy = f.detail, f.problem, f.remedy

@@ -147,7 +147,7 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 	}
 	of := slices.Concat(a.unusedSources(a.unusedNames()...), a.sharedAddresses(append(a.listens(), askedAt(r)...)))
 	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
-		of = append(of, a.unreached[name].problems(time.Now())...)
+		of = append(of, a.upstreamProblems(name, time.Now())...)
 	}
 	for _, problem := range of {
 		if !slices.Contains(warnings, problem.Error) {

@@ -66,8 +66,9 @@ type App struct {
 	logger   *zap.Logger
 	refusals *refusals
 	// unreached has an entry for each source of the configuration.
-	unreached map[string]*unreached
-	wanted    *wanted
+	unreached    map[string]*unreached
+	lackedScopes *lackedScopes
+	wanted       *wanted
 	// storageTrouble is what was logged about the storages.
 	storageTrouble *recently
 	routes         survey // of the HTTP app; empty until surveyed
@@ -92,6 +93,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger},
 		new(recently)
 	a.unreached, a.unused = newUnreached(a.logger, maps.Keys(a.Sources)), new(atomic.Pointer[[]string])
+	a.lackedScopes = newLackedScopes(a.logger, maps.Keys(a.Sources))
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

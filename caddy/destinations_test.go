@@ -97,7 +97,7 @@ func TestStatusOfAnUpstreamThatIsNoDestination(t *testing.T) {
 	st := status()
 	if st.Class != tokensource.ClassOperator || st.Problem != "destination" ||
 		!strings.HasPrefix(st.Remedy, "correct the upstream") ||
-		!strings.HasSuffix(st.RefusedRequest, why) || slices.Contains(st.Warnings, warning) ||
+		!strings.HasSuffix(st.RefusedRequest, why) || !strings.Contains(st.Words, " But a request was refused ") || slices.Contains(st.Warnings, warning) ||
 		slices.Contains(st.Problems, expected) ||
 		st.Problems[0] != (problemStatus{"destination", tokensource.ClassOperator, why, remedy}) {
 		t.Errorf("after a request: %+v", st)

@@ -73,7 +73,7 @@ func (c sourceCollector) Collect(metrics chan<- prometheus.Metric) {
 				gauge(problemDesc, 1, word, string(class))
 			}
 		}
-		for _, problem := range slices.Concat(c.app.unreached[name].problems(time.Now()),
+		for _, problem := range slices.Concat(c.app.upstreamProblems(name, time.Now()),
 			c.app.sharedAddresses(c.app.routes.listens[name])) {
 			add(problem.Problem, problem.Class)
 		}

@@ -119,6 +119,10 @@ func (a *App) watcher(source string) func(authinject.Result) {
 	count, last := requestCounter(source), a.refusals.last[source]
 	return func(r authinject.Result) {
 		count(r)
+		if r.InsufficientScope {
+			a.lackedScopes.note(a.pooled[source].source.Account("").InsufficientScope(r.NeededScope),
+				r.NeededScope, time.Now())
+		}
 		switch r.Outcome {
 		case authinject.OutcomeInjected, authinject.OutcomeReplaced:
 			// The upstream accepted the proof. A refused destination stays until the configuration

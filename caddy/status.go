@@ -158,14 +158,16 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
-	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.unreached[st.Source].problems(now),
+	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.upstreamProblems(st.Source, now),
 		a.sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}
 	if !ok {
 		return s
 	}
-	s.RefusedRequest = fmt.Sprintf("%s ago a request was refused: %s", connect.Span(now.Sub(refused.at)), refused.text)
+	ago := connect.Span(now.Sub(refused.at)) + " ago"
+	s.RefusedRequest = fmt.Sprintf("%s a request was refused: %s", ago, refused.text)
+	s.Words = joined(" ", s.Words, "But a request was refused "+ago+".")
 	// The refused request comes first: no token helps it. The account's own problem follows.
 	s.Class, s.Problem = tokensource.ClassOperator, refused.problem
 	s.Remedy, s.Error = joined("; then ", refused.remedy, s.Remedy), joined("; ", refused.text, s.Error)
@@ -273,7 +275,7 @@ func exitOf(list []accountStatus) (status int, words string) {
 			login = "a login is needed"
 		case exit != exitWait || st.Exchanges:
 		case st.From == fromStorage:
-			waits = "an account has no valid token in the storage; a running server gets one by itself"
+			waits = "an account has no valid token in the storage; a server gets one as soon as it runs"
 		case st.Live:
 			waits = "a token is not stored yet; the server tries again by itself"
 		default:

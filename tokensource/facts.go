@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/authinject/caddy-authinject/internal/challenge"
 )
 
 // facts are the known facts about the source of an error, by name. They contain no secret.
@@ -178,9 +180,8 @@ func (w *wire) asksForBasic(header http.Header) bool {
 	if w.cfg.ClientAuth != ClientSecretPost && w.cfg.ClientAuth != ClientSecretQuery {
 		return false
 	}
-	return slices.ContainsFunc(header.Values("WWW-Authenticate"), func(challenge string) bool {
-		scheme, _, _ := strings.Cut(challenge, " ")
-		return strings.EqualFold(scheme, "Basic")
+	return slices.ContainsFunc(challenge.Parse(header[challenge.Field]), func(one challenge.Challenge) bool {
+		return one.Is("Basic")
 	})
 }
 

@@ -65,6 +65,15 @@ var configurationMistakes = []Remedy{
 		More: "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
 	},
 	{
+		Problem: "insufficient_scope", Text: insufficientScopeReason, Class: ClassOperator,
+		Cause: "The API answered a request with status 403 and the error insufficient_scope (RFC 6750 section 3.1): the " +
+			"token is good, and the request needs a scope that the token does not have.",
+		Do: "add the scope[ {needed}] to the option scopes, and allow it for this client at the provider. " +
+			"The token in use keeps its scopes {rescope}. If scopes has it already, check the rights of the account at the API",
+		More: "This is a warning, because other requests may succeed. The upstream's answer is passed on, with the reason in " +
+			"`Proxy-Status`. The state of the source shows the last such request for an hour.",
+	},
+	{
 		Problem: "clock", Text: clockReason, Class: ClassOperator,
 		Cause: "The provider's last answer to a token request had a Date that differs from this machine's time by a " +
 			"minute or more. The token is still used. With a wrong clock, an API or a provider may refuse tokens and " +

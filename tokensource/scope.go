@@ -47,6 +47,16 @@ func (s *Source) scopesFailure(account string, missing []string) *Error {
 	return s.named(account, &Error{Class: ClassOperator, Reason: missingScopesReason + strings.Join(missing, " ")})
 }
 
+// InsufficientScope returns the error for an API that answered that the account's token lacks a scope
+// (RFC 6750 section 3.1). needed is the scope that the API named; it may be empty. The error says what
+// to do.
+func (h *Account) InsufficientScope(needed string) *Error {
+	e := h.src.named(h.Name(), &Error{Class: ClassOperator, Reason: insufficientScopeReason})
+	return e.withFacts(facts{"needed": needed})
+}
+
+const insufficientScopeReason = "the upstream answered that the token lacks a scope"
+
 // holdsScope reports whether granted contains scope between separators. The scope may contain
 // separators itself, as Accelo's read(companies,contacts) does.
 func holdsScope(granted, scope, separators string) bool {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authinject/caddy-authinject/internal/challenge"
 	"github.com/authinject/caddy-authinject/internal/host"
 )
 
@@ -43,25 +44,23 @@ func (c *Client) Ask(ctx context.Context, api string) (*Challenge, error) {
 	if err != nil {
 		return nil, err
 	}
-	challenge := &Challenge{Status: got.status}
+	found := &Challenge{Status: got.status}
 	if got.status != http.StatusUnauthorized {
-		return challenge, nil
+		return found, nil
 	}
-	for _, field := range got.header.Values("WWW-Authenticate") {
-		for _, one := range parseChallenges(field) {
-			if !strings.EqualFold(one.scheme, "Bearer") {
-				continue
-			}
-			challenge.Bearer = true
-			if at := one.params["resource_metadata"]; challenge.Metadata == "" {
-				challenge.Metadata = at
-			}
-			if len(challenge.Scopes) == 0 {
-				challenge.Scopes = slices.DeleteFunc(strings.Fields(one.params["scope"]), isNoScope)
-			}
+	for _, one := range challenge.Parse(got.header[challenge.Field]) {
+		if !one.Is("Bearer") {
+			continue
+		}
+		found.Bearer = true
+		if at := one.Params["resource_metadata"]; found.Metadata == "" {
+			found.Metadata = at
+		}
+		if len(found.Scopes) == 0 {
+			found.Scopes = slices.DeleteFunc(strings.Fields(one.Params["scope"]), isNoScope)
 		}
 	}
-	return challenge, nil
+	return found, nil
 }
 
 // ResourceAt reads the metadata of an API at the URL that its challenge named. It must name the URL
@@ -116,77 +115,4 @@ func (c *Client) resource(ctx context.Context, at, resource string) (*Resource, 
 	}
 	found.Scopes = slices.DeleteFunc(found.Scopes, isNoScope)
 	return found, nil
-}
-
-// challenge is one challenge of WWW-Authenticate (RFC 9110 section 11.6.1).
-type challenge struct {
-	scheme string
-	params map[string]string
-}
-
-// parseChallenges reads a field WWW-Authenticate. It skips what is not in its form.
-func parseChallenges(field string) (list []challenge) {
-	for rest := field; ; {
-		rest = strings.TrimLeft(rest, " \t,")
-		if rest == "" {
-			return list
-		}
-		name, after := token(rest)
-		if name == "" {
-			return list
-		}
-		value, tail, isParam := paramValue(after)
-		switch {
-		case isParam && len(list) > 0:
-			key := strings.ToLower(name)
-			if _, twice := list[len(list)-1].params[key]; !twice {
-				list[len(list)-1].params[key] = value
-			}
-			rest = tail
-		case isParam:
-			return list // a parameter of no scheme
-		default:
-			list = append(list, challenge{name, make(map[string]string)})
-			rest = after
-		}
-	}
-}
-
-// token returns the token at the beginning of text, and what follows.
-func token(text string) (name, rest string) {
-	end := strings.IndexAny(text, " \t,=\"")
-	if end < 0 {
-		end = len(text)
-	}
-	return text[:end], text[end:]
-}
-
-// paramValue reads "= value", where value is a token or a quoted string.
-func paramValue(text string) (value, rest string, ok bool) {
-	text, ok = strings.CutPrefix(strings.TrimLeft(text, " \t"), "=")
-	if !ok {
-		return "", "", false
-	}
-	text = strings.TrimLeft(text, " \t")
-	if !strings.HasPrefix(text, `"`) {
-		end := strings.IndexAny(text, " \t,")
-		if end < 0 {
-			end = len(text)
-		}
-		return text[:end], text[end:], true
-	}
-	var b strings.Builder
-	for i := 1; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			if i++; i < len(text) {
-				b.WriteByte(text[i])
-			}
-		case '"':
-			return b.String(), text[i+1:], true
-		default:
-			b.WriteByte(text[i])
-		}
-	}
-	return b.String(), "", true // the closing quote is missing
 }

@@ -96,6 +96,9 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	case status == http.StatusUnauthorized:
 		x.fail("upstream", answer+": it rejected the token",
 			"check that the token is for this API (resource or token_param audience, scopes), and how it is sent (inject)")
+	case result.InsufficientScope:
+		lacking := account.InsufficientScope(result.NeededScope)
+		x.fail("upstream", answer+": "+lacking.What(), lacking.Remedy())
 	case status == http.StatusForbidden:
 		x.fail("upstream", answer+": it knows the token, but does not allow this request",
 			"check scopes, and the rights of the account at the API")

@@ -228,6 +228,12 @@ var brokenSetups = map[string]broken{
 		cause: "400 invalid_scope", remedy: "check scopes (now canary_scope)",
 		doctor: "the provider does not grant the scopes canary_scope", exit: exitOperator,
 	},
+	"a scope that the API wants": {
+		options: service("scopes openid"), upstream: wantsScope,
+		cause:  "the upstream answered that the token lacks a scope",
+		remedy: "add the scope orders.write to the option scopes", doctor: "lacks a scope",
+		warned: true, passed: true,
+	},
 	"refused static token": {
 		options: []string{"token {env.TOKEN}"}, env: []harness.Option{harness.Env("TOKEN", "canary-static-token-8841")},
 		upstream: func(t *testing.T) string { return upstream(t, http.StatusUnauthorized) },
@@ -259,6 +265,16 @@ func slowClock(t *testing.T) string {
 // ownAuthority returns the URL of a token endpoint whose certificate no machine trusts.
 func ownAuthority(t *testing.T) string {
 	return harness.CA(t).Server(t, http.NotFoundHandler(), "127.0.0.1").URL
+}
+
+// wantsScope returns the URL of an API that wants another scope.
+func wantsScope(t *testing.T) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="api", error="insufficient_scope", scope="orders.write"`)
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	t.Cleanup(srv.Close)
+	return srv.URL
 }
 
 // wantsBasic returns the URL of a token endpoint that accepts the client's secret only in the

@@ -1,0 +1,44 @@
+package caddy
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/tokensource"
+)
+
+// Status and /authinject/ready warn of requests that the upstream refused because of a scope. The
+// state and the exit status stay as they are, because other requests may succeed.
+func TestStatusOfAScopeThatTheUpstreamWants(t *testing.T) {
+	app := provisioned(t, tiltify(t))
+	watch := app.watcher("a")
+	status := func() accountStatus { return app.sourceStatus(t.Context(), "a", false).Accounts[0] }
+	before := status()
+	watch(authinject.Result{Outcome: authinject.OutcomeInjected, Status: http.StatusForbidden})
+	if st := status(); len(st.Problems) != len(before.Problems) {
+		t.Errorf("after another 403: %+v", st.Problems)
+	}
+	watch(authinject.Result{Outcome: authinject.OutcomeInjected, Status: http.StatusForbidden, InsufficientScope: true,
+		NeededScope: "orders.write"})
+	const text = `token source "a": the upstream answered that the token lacks a scope: add the scope orders.write to the ` +
+		`option scopes`
+	st := status()
+	at := slices.IndexFunc(st.Problems, func(p problemStatus) bool { return p.Problem == "insufficient_scope" })
+	if at < 0 || !strings.HasPrefix(st.Problems[at].Error, text) || st.Problems[at].Class != tokensource.ClassOperator ||
+		!slices.Contains(st.Warnings, st.Problems[at].Error) || st.exit() != before.exit() || st.State != before.State {
+		t.Errorf("got %+v", st)
+	}
+	w := httptest.NewRecorder()
+	if err := app.serveReady(w, httptest.NewRequest(http.MethodGet, "/authinject/ready", nil)); err != nil ||
+		!strings.Contains(w.Body.String(), "add the scope orders.write") {
+		t.Errorf("ready: %v %s", err, w.Body)
+	}
+	if list := app.lackedScopes.problems("a", time.Now().Add(showRefusal)); list != nil {
+		t.Errorf("after an hour: %+v", list)
+	}
+}
