@@ -204,7 +204,7 @@ func TestExitWordsOfAnExchange(t *testing.T) {
 	for want, list := range map[string][]accountStatus{
 		"the next request of a caller tries again": {exchange},
 		"the server tries again by itself":         {exchange, wait},
-		"a server gets one as soon as it runs":      {exchange, stored},
+		"a server gets one as soon as it runs":     {exchange, stored},
 	} {
 		if got, words := exitOf(list); got != exitWait || !strings.Contains(words, want) {
 			t.Errorf("got %d %q, want %q", got, words, want)
