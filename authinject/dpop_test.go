@@ -369,18 +369,19 @@ func TestProofsOfRedirectsAndUpgrades(t *testing.T) {
 // A bound token is not sent as a bearer token. A bearer token is not sent with a proof.
 func TestTokenThatDoesNotFit(t *testing.T) {
 	for name, test := range map[string]struct {
-		tok *tokensource.Token
-		in  Injection
+		tok  *tokensource.Token
+		in   Injection
+		want string
 	}{
-		"bound":  {boundToken(canary, 1), Injection{}},
-		"bearer": {token(canary, 1), DPoPInjection()},
+		"bound":  {boundToken(canary, 1), Injection{}, "it must be sent with DPoP proofs"},
+		"bearer": {token(canary, 1), DPoPInjection(), "it cannot be sent with DPoP proofs"},
 	} {
 		up := &upstream{}
 		rt := newTransport(t, up, newSource(test.tok))
 		rt.Injection = test.in
 		res, body := send(t, rt, get(t, "https://api.example.com/"))
 		if p := problemOf(t, res, body); res.StatusCode != http.StatusBadGateway ||
-			!strings.Contains(p.Detail, "bound to a key") || len(up.requests) != 0 {
+			!strings.Contains(p.Detail, test.want) || len(up.requests) != 0 {
 			t.Errorf("%s: %d %+v", name, res.StatusCode, p)
 		}
 	}

@@ -266,8 +266,12 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 
 // unpresentable returns the error for a token for which present returned nil.
 func (t *Transport) unpresentable(tok *tokensource.Token) *tokensource.Error {
-	if tok != nil && !t.Injection.fits(tok) {
-		return t.operatorError("the access token is bound to a key and the injection is not DPoP, or the other way round")
+	switch {
+	case tok == nil || t.Injection.fits(tok):
+	case tok.IsBound():
+		return t.operatorError("the access token is bound to a key, so it must be sent with DPoP proofs")
+	default:
+		return t.operatorError("the access token is bound to no key, so it cannot be sent with DPoP proofs")
 	}
 	return t.operatorError("the access token is empty or has characters that no request can carry")
 }

@@ -326,7 +326,7 @@ func TestDoctorClockThatFails(t *testing.T) {
 			"expires_at": now.Add(-time.Minute).Unix()})
 	})
 	r := diagnose(t, doctorRun{}, tokenFrom(t, at))
-	wantStep(t, r, doctor.Fail, "token", "it has ended already", "ahead of the provider's")
+	wantStep(t, r, doctor.Fail, "token", "it has already expired", "ahead of the provider's")
 	wantStep(t, r, doctor.Fail, "clock", "ahead of the provider's", "synchronize the clock")
 }
 
@@ -961,7 +961,7 @@ func TestDoctorWrongTokenURL(t *testing.T) {
 	for answer, want := range map[*tokensourcetest.Fault]string{
 		new(tokensourcetest.Respond(http.StatusNotFound, "text/plain", "no")): "there is no token endpoint at token_url",
 		new(tokensourcetest.Redirect(http.StatusFound, "/elsewhere")):         "redirected",
-		new(tokensourcetest.HTMLPage(http.StatusOK)):                          "no token",
+		new(tokensourcetest.HTMLPage(http.StatusOK)):                          "not a token response",
 		new(tokensourcetest.Unavailable()):                                    "503",
 	} {
 		srv.Script(*answer)

@@ -107,7 +107,7 @@ func TestGitHubAppRefusals(t *testing.T) {
 		"a token that has ended": {reply{status: 201, body: `{"token":"ghs_at","expires_at":"2001-01-01T00:00:00Z"}`},
 			tokensource.ClassWait, "the token has no lifetime left"},
 		"nothing that can be read": {reply{status: 201, body: `ghs_at`}, tokensource.ClassWait,
-			"the token endpoint's answer is no token"},
+			"the token endpoint's answer is not a token response"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := newSource(t, &endpoint{script: always(tt.answer)}, githubApp(nil))

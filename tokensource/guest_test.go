@@ -41,7 +41,7 @@ func TestReadTokenResponse(t *testing.T) {
 		{400, `{"error":"invalid_client","error_description":"sent-canary is wrong"}`, tokensource.ClassOperator,
 			"the token endpoint answered 400 invalid_client"},
 		{500, `sent-canary`, tokensource.ClassWait, "the token endpoint answered 500"},
-		{200, `sent-canary`, tokensource.ClassWait, "the token endpoint's answer is no token"},
+		{200, `sent-canary`, tokensource.ClassWait, "the token endpoint's answer is not a token response"},
 		{200, `{"error":"invalid_scope"}`, tokensource.ClassOperator, "invalid_scope"},
 		{200, `{"access_token":"at","token_type":"mac"}`, tokensource.ClassOperator, "presented in another way"},
 		{200, strings.Repeat("x", 2<<20), tokensource.ClassWait, "over 1 MiB"},

@@ -179,7 +179,7 @@ func (s *Source) deviceLogin(ctx context.Context, account string) (*Login, error
 
 func deviceTooLate() *Error {
 	return &Error{Class: ClassLogin, Code: "expired_token",
-		Reason: "the code ended before access was allowed at the provider"}
+		Reason: "the code expired before a person allowed access at the provider"}
 }
 
 // AwaitLogin waits until a device login has ended, and returns nil if the account is connected. If

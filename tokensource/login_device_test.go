@@ -231,10 +231,10 @@ func TestDeviceLoginFails(t *testing.T) {
 			"access was denied at the provider, error access_denied", 1},
 		"a code of the provider's": {[]string{"authorization_pending", "device_flow_disabled"}, tokensource.ClassLogin,
 			"the token endpoint answered 400 device_flow_disabled", 2},
-		"the provider's end": {[]string{"expired_token"}, tokensource.ClassLogin, "the code ended before access was " +
-			"allowed at the provider, error expired_token", 1},
+		"the provider's end": {[]string{"expired_token"}, tokensource.ClassLogin, "the code expired before a person " +
+			"allowed access at the provider, error expired_token", 1},
 		"the end that it said": {slices.Repeat([]string{"authorization_pending"}, 200), tokensource.ClassLogin,
-			"the code ended before access was allowed at the provider, error expired_token", 119},
+			"the code expired before a person allowed access at the provider, error expired_token", 119},
 		"a code that is not known": {[]string{"invalid_grant"}, tokensource.ClassLogin, "the token endpoint answered 400 " +
 			"invalid_grant", 1},
 		"a mistake": {[]string{"unauthorized_client"}, tokensource.ClassOperator, "the token endpoint answered 400 " +

@@ -174,7 +174,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return fail(ClassOperator, "is not at its well-known addresses")
 	case status >= 300 && status < 400:
-		return fail(ClassOperator, "is said to be elsewhere; redirects are not followed")
+		return fail(ClassOperator, "was redirected; redirects are not followed")
 	case status != http.StatusOK:
 		return fail(ClassOperator, "endpoint answered")
 	case err != nil:
@@ -194,7 +194,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 		if CheckIssuer(named) != nil || len(named) > 200 {
 			named = "nothing that could be one"
 		}
-		return fail(ClassOperator, fmt.Sprintf("is that of another issuer: it names %s, and the two must be the same to "+
+		return fail(ClassOperator, fmt.Sprintf("belongs to another issuer: it names %s, and the two must be the same to "+
 			"the letter (RFC 8414 section 3.3)", named))
 	}
 	m := &metadata{issuer: issuer, endpoints: make(map[string]string)}

@@ -25,7 +25,7 @@ var responses = []Remedy{
 		match: and(mute(400, 401, 403), byReason(answeredReason)),
 	},
 	{
-		Problem: "not_a_token", Text: "the token endpoint's answer is no token", Class: ClassWait,
+		Problem: "not_a_token", Text: "the token endpoint's answer is not a token response", Class: ClassWait,
 		Cause: "The endpoint answered 200, but the body is neither JSON nor a form. Often it is a web page.",
 		Do:    "check {url}, because it may be the address of a web page",
 	},
@@ -36,7 +36,7 @@ var responses = []Remedy{
 		quiet: true,
 	},
 	{
-		Problem: "expired_answer", Text: "the token has no lifetime left: by the times in the answer it has ended already",
+		Problem: "expired_answer", Text: "the token has no lifetime left: the times in the answer say that it has already expired",
 		Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the " +
 			"provider is wrong.",
@@ -180,14 +180,14 @@ const askNow = "[. If you know that the provider answers again, run: caddy authi
 var metadataProblems = []Remedy{
 	{
 		Problem: "issuer_metadata", Text: "the issuer's metadata is not at its well-known addresses",
-		Also: []string{"the issuer's metadata is said to be elsewhere", "the issuer's metadata endpoint answered",
+		Also: []string{"the issuer's metadata was redirected", "the issuer's metadata endpoint answered",
 			"the issuer's metadata is no JSON"},
 		Class: ClassOperator,
 		Cause: "The issuer publishes no metadata (RFC 8414, OpenID Connect Discovery) below this address.",
 		Do:    "check issuer, or configure the endpoints: token_url, and authorize_url for a login",
 	},
 	{
-		Problem: "issuer_name", Text: "the issuer's metadata is that of another issuer", Class: ClassOperator,
+		Problem: "issuer_name", Text: "the issuer's metadata belongs to another issuer", Class: ClassOperator,
 		Cause: "The metadata names another issuer. The names must be equal, also in a slash at the end.",
 		Do:    "write the issuer exactly as the metadata names it",
 	},

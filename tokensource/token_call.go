@@ -211,7 +211,7 @@ func (call *tokenCall) normalize(resp *http.Response) (map[string]string, *Error
 		return map[string]string{"error": cmp.Or(call.errorCode(members), unnamedCode)}, nil
 	}
 	if err != nil {
-		return nil, fail(ClassWait, "the token endpoint's answer is no token: "+err.Error())
+		return nil, fail(ClassWait, "the token endpoint's answer is not a token response: "+err.Error())
 	}
 	rules := call.cfg.responseRules()
 	rules.notAccess = call.notAccess

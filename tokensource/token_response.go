@@ -177,7 +177,7 @@ func scopeText(members map[string]json.RawMessage) string {
 }
 
 var (
-	errNoLifetime   = errors.New("the token has no lifetime left: by the times in the answer it has ended already")
+	errNoLifetime   = errors.New("the token has no lifetime left: the times in the answer say that it has already expired")
 	errZeroLifetime = errors.New("the token has no lifetime left: the answer has expires_in 0; if this provider means " +
 		"that the token does not end, set default_lifetime never")
 )

@@ -380,7 +380,7 @@ func TestReasonsOfAnswersThatAreRefused(t *testing.T) {
 		"expires_in 0": {`"expires_in":0`, "the answer has expires_in 0; if this provider means that the " +
 			"token does not end, set default_lifetime never"},
 		"expires_in 0, as text": {`"expires_in":"0"`, "set default_lifetime never"},
-		"expires_in below 0":    {`"expires_in":-1`, "by the times in the answer it has ended already"},
+		"expires_in below 0":    {`"expires_in":-1`, "the times in the answer say that it has already expired"},
 		"a line break in it":    {`"access_token":"a\r\nb"`, "a space, a control character or a character outside ASCII"},
 	} {
 		t.Run(name, func(t *testing.T) {

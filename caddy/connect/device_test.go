@@ -111,7 +111,7 @@ func TestDevicePageFails(t *testing.T) {
 	for code, want := range map[string]string{
 		"access_denied": "Access was denied at the provider. Nothing was changed. Press Connect to try again, and " +
 			"allow access at the provider.",
-		"expired_token": "The code ended before access was allowed. Nothing was changed. Press Connect for a new code.",
+		"expired_token": "The code expired before you allowed access. Nothing was changed. Press Connect for a new code.",
 		"unauthorized_client": "The operator of this proxy has to correct its configuration before this account can be " +
 			"connected. Nothing was changed.",
 	} {

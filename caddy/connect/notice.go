@@ -93,7 +93,7 @@ func loginNotice(err error, manual bool) *notice {
 		return alert("Access was denied at the provider. Nothing was changed. " +
 			"Press Connect to try again, and allow access at the provider.")
 	case e.Code == "expired_token":
-		return alert("The code ended before access was allowed. Nothing was changed. Press Connect for a new code.")
+		return alert("The code expired before you allowed access. Nothing was changed. Press Connect for a new code.")
 	case manual && (e.Code == "invalid_request" || e.Code == "invalid_grant" && e.Class == tokensource.ClassLogin):
 		n.Text = "The provider did not accept the code. It is mistyped, too old, or was used before. " +
 			"Nothing was changed. Type the code again, or press Connect for a new one."

@@ -38,7 +38,7 @@ type Plan struct {
 }
 
 // errUnsafe is the error for text that a Caddyfile parser could read as more than one token.
-var errUnsafe = errors.New("it holds characters that cannot stand in a Caddyfile, such as braces or quotes")
+var errUnsafe = errors.New("it has characters that are not allowed in a Caddyfile, such as braces or quotes")
 
 // isSafe reports whether text from another machine can be written into a Caddyfile without quotes.
 // Such text contains nothing that begins a comment, a block, a placeholder, a quoted string or a
@@ -84,7 +84,7 @@ func (p *Plan) variable(what string) string {
 	return name + "_" + what
 }
 
-// Caddyfile writes the configuration. Scopes that cannot stand in it are left out.
+// Caddyfile writes the configuration. Scopes with characters that are not allowed in it are left out.
 func (p *Plan) Caddyfile() (string, error) {
 	u, err := url.Parse(p.API)
 	if err != nil || u.Host == "" {
@@ -174,7 +174,7 @@ func (p *Plan) client(w *writer) {
 		w.line(3, "scopes "+strings.Join(scopes, " "))
 	}
 	if left := len(p.Scopes) - len(scopes); left > 0 {
-		w.line(3, fmt.Sprintf("# %d scopes were left out: they hold characters that cannot stand here as they are.", left))
+		w.line(3, fmt.Sprintf("# %d scopes were left out, because they have characters that are not allowed here.", left))
 	}
 	if p.Resource != "" {
 		w.line(3, "")

@@ -198,7 +198,7 @@ func TestDeviceLoginFails(t *testing.T) {
 	_ = codeAt(t, browser.connect())
 	op.EndCodes()
 	rig.Eventually(t, func() bool {
-		return strings.Contains(browser.text(), "The code ended before access was allowed.")
+		return strings.Contains(browser.text(), "The code expired before you allowed access.")
 	}, "the end of the code")
 
 	login := p.Terminal(nil, "authinject", "login", "op", "--no-browser")

@@ -102,7 +102,7 @@ var sumSeed = maphash.MakeSeed()
 func (v *Vault) Put(ctx context.Context, key string, value any) error {
 	body, err := json.Marshal(value)
 	if err != nil {
-		return errors.New("encoding what is to be stored failed") // the encoder's text may quote a token
+		return errors.New("the data to store cannot be encoded") // the encoder's text may quote a token
 	}
 	data, err := v.seal(ctx, key, body)
 	if err != nil {
@@ -219,7 +219,7 @@ func checksum(data []byte) string {
 func (v *Vault) seal(ctx context.Context, key string, plain []byte) ([]byte, error) {
 	plain, err := json.Marshal(json.RawMessage(plain)) // the same bytes as in the envelope
 	if err != nil {
-		return nil, errors.New("what is to be stored is not JSON")
+		return nil, errors.New("the data to store is not JSON")
 	}
 	env := envelope{Version: version}
 	if len(v.Keys) == 0 {
