@@ -58,25 +58,52 @@ func scrub(value, token string) string {
 
 // encodedPrefix returns how many bytes at the start of s are token or its encoded form, or 0.
 func encodedPrefix(s, token string) int {
-	at := 0
+	ends := make([]int, 1, 4) // where the part of token that was compared so far can end
 	for i := range len(token) {
-		if at < len(s) && s[at] == token[i] {
-			at++
-			continue
+		next := ends[:0]
+		if token[i] == '%' {
+			next = make([]int, 0, 4) // longer than ends, and filled while ends is read
 		}
-		if at >= len(s) || s[at] != '%' {
+		for _, at := range ends {
+			next = appendEnds(next, s, at, token[i])
+		}
+		if len(next) == 0 {
 			return 0
 		}
-		at++
-		for strings.HasPrefix(s[at:], "25") {
-			at += 2
+		ends = next
+	}
+	return slices.Max(ends)
+}
+
+// mostTimes is how many times a % of a token may be percent-encoded to be found. It bounds the time
+// that an answer can take.
+const mostTimes = 16
+
+// appendEnds appends where c, or an encoded form of it, ends in s if it begins at index at. The
+// character % has several such ends: %2520 can be an encoded % and 20, or % and 2520.
+func appendEnds(ends []int, s string, at int, c byte) []int {
+	switch {
+	case at >= len(s):
+		return ends
+	case s[at] != '%' && s[at] == c:
+		return append(ends, at+1)
+	case s[at] != '%':
+		return ends
+	}
+	at++
+	for times := 0; ; times++ {
+		if c == '%' && times <= mostTimes && !slices.Contains(ends, at) {
+			ends = append(ends, at)
 		}
-		if !isHexPair(s[at:]) || unhex(s[at])<<4|unhex(s[at+1]) != token[i] {
-			return 0
+		if !strings.HasPrefix(s[at:], "25") {
+			break
 		}
 		at += 2
 	}
-	return at
+	if c != '%' && isHexPair(s[at:]) && unhex(s[at])<<4|unhex(s[at+1]) == c {
+		return append(ends, at+2)
+	}
+	return ends
 }
 
 func isHexPair(s string) bool { return len(s) >= 2 && isHex(s[0]) && isHex(s[1]) }

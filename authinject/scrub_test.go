@@ -1,6 +1,8 @@
 package authinject
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -35,6 +37,45 @@ func TestScrub(t *testing.T) {
 	}
 	if got := scrub("x", ""); got != "x" {
 		t.Errorf("an empty token: %q", got)
+	}
+}
+
+// A token may have percent signs (RFC 6749 appendix A.12). Then an encoded % and the digits after it
+// can be read in several ways.
+func TestScrubTokenWithPercentSigns(t *testing.T) {
+	for _, test := range []struct{ token, value, want string }{
+		{"ab%20ef", "/?t=ab%20ef&x", "/?t=REDACTED&x"},
+		{"ab%20ef", "/?t=ab%2520ef/", "/?t=REDACTED/"},
+		{"ab%20ef", "/?t=ab%252520ef/", "/?t=REDACTED/"},
+		{"ab%20ef", "/?t=ab%25%32%30ef", "/?t=REDACTED"},
+		{"ab%25ef", "ab%25ef ab%2525ef ab%252525ef", "REDACTED REDACTED REDACTED"},
+		{"%25%25", "%25%25 %2525%2525 %252525%25", "REDACTED REDACTED REDACTED"},
+		{"ab%", "ab% ab%25 ab%2525", "REDACTED REDACTED REDACTED"},
+		{"ab%%y", "ab%%y ab%25%25y ab%25%y", "REDACTED REDACTED REDACTED"},
+		{"ab%20ef", "ab%2521ef ab%25", "ab%2521ef ab%25"},
+	} {
+		if got := scrub(test.value, test.token); got != test.want {
+			t.Errorf("%q without %q becomes %q, want %q", test.value, test.token, got, test.want)
+		}
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		token, value := make([]byte, 1+random.IntN(8)), ""
+		for i := range token {
+			token[i] = "%25aZ"[random.IntN(5)]
+			encoded := string(token[i])
+			for range random.IntN(4) {
+				if len(encoded) == 1 {
+					encoded = fmt.Sprintf("%%%02x", encoded)
+				} else {
+					encoded = strings.ReplaceAll(encoded, "%", "%25")
+				}
+			}
+			value += encoded
+		}
+		if got := scrub("/"+value+"&", string(token)); got != "/REDACTED&" {
+			t.Fatalf("%q without %q becomes %q", "/"+value+"&", token, got)
+		}
 	}
 }
 
