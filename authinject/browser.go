@@ -59,6 +59,8 @@ type BrowserFields struct {
 	Referer string
 	// Prefetch is the result of [IsPrefetch].
 	Prefetch bool
+	// ForwardedProto is the field X-Forwarded-Proto. It is read only if there is an Origin.
+	ForwardedProto string
 }
 
 // FieldsOf returns the fields of a request that has not been changed.
@@ -66,6 +68,7 @@ func FieldsOf(req *http.Request) BrowserFields {
 	return BrowserFields{
 		Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), Referer: req.Referer(),
 		FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Prefetch: IsPrefetch(req.Header),
+		ForwardedProto: req.Header.Get("X-Forwarded-Proto"),
 	}
 }
 
@@ -150,8 +153,7 @@ func (b *Browsers) check(req *http.Request) (page string, err error) {
 		return "", nil
 	}
 	origin := host.WithoutDefaultPort(strings.ToLower(client.Origin))
-	if _, host, found := strings.Cut(origin, "://"); found && sameHost(host,
-		client.Host) && client.FetchSite != "cross-site" {
+	if client.FetchSite != "cross-site" && client.isOwn(origin, req.TLS != nil) {
 		return "", nil
 	}
 	if b.AnyOrigin || slices.Contains(b.Origins, origin) {
@@ -221,6 +223,20 @@ func overLoopback(req *http.Request) bool {
 	}
 	name, _, err := net.SplitHostPort(addr.String())
 	return err == nil && host.IsLoopbackInZone(name)
+}
+
+// isOwn reports whether origin is the one under which the browser made the request, as tls and the
+// field Host say. Without TLS, that can be an origin with https: a proxy in front may have ended TLS.
+// Then the field X-Forwarded-Proto says so, or the browser. No page can set that field in a WebSocket,
+// or in another request without a preflight.
+func (client *BrowserFields) isOwn(origin string, tls bool) bool {
+	field := strings.ToLower(client.Host)
+	secure := origin == host.WithoutDefaultPort("https://"+field)
+	if tls {
+		return secure
+	}
+	return origin == host.WithoutDefaultPort("http://"+field) ||
+		secure && (client.FetchSite == "same-origin" || strings.EqualFold(client.ForwardedProto, "https"))
 }
 
 // sameHost compares the host and port of an origin with a Host field.

@@ -24,6 +24,49 @@ func from(t *testing.T, method, host, local string, header ...string) *http.Requ
 	return req.WithContext(context.WithValue(req.Context(), http.LocalAddrContextKey, addr))
 }
 
+// Two origins that differ only in their scheme are two origins (RFC 6454 section 4), and a browser sends
+// no Sec-Fetch-Site with a WebSocket. If a proxy in front has ended TLS, it or the browser says so.
+func TestSchemeOfAnOrigin(t *testing.T) {
+	for name, c := range map[string]struct {
+		tls    bool
+		host   string
+		header []string
+		let    bool
+	}{
+		"https":                     {true, "proxy.example", []string{"Origin", "https://proxy.example"}, true},
+		"https, the usual port":     {true, "proxy.example:443", []string{"Origin", "https://proxy.example"}, true},
+		"https, an http page":       {true, "proxy.example", []string{"Origin", "http://proxy.example"}, false},
+		"https, its port with http": {true, "proxy.example:8443", []string{"Origin", "http://proxy.example:8443"}, false},
+		"https, port 80":            {true, "proxy.example:80", []string{"Origin", "https://proxy.example"}, false},
+		"http":                      {false, "proxy.example", []string{"Origin", "http://proxy.example"}, true},
+		"http, port 443":            {false, "proxy.example:443", []string{"Origin", "http://proxy.example"}, false},
+		"http, an https page":       {false, "proxy.example", []string{"Origin", "https://proxy.example"}, false},
+		"http, another port":        {false, "proxy.example:8080", []string{"Origin", "https://proxy.example:8080"}, false},
+		"behind a proxy": {false, "proxy.example",
+			[]string{"Origin", "https://proxy.example", "X-Forwarded-Proto", "https"}, true},
+		"behind a proxy, another host": {false, "proxy.example",
+			[]string{"Origin", "https://other.example", "X-Forwarded-Proto", "https"}, false},
+		"behind a proxy that says nothing": {false, "proxy.example",
+			[]string{"Origin", "https://proxy.example", "Sec-Fetch-Site", "same-origin"}, true},
+		"the proxy itself is without TLS": {false, "proxy.example",
+			[]string{"Origin", "https://proxy.example", "X-Forwarded-Proto", "http"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := &upstream{}
+			rt := newTransport(t, up, newSource(token(canary, 1)))
+			rt.Browsers = &Browsers{Hosts: []string{"proxy.example"}}
+			req := from(t, http.MethodGet, c.host, "192.0.2.7:443", c.header...)
+			if c.tls {
+				req.TLS = new(tls.ConnectionState)
+			}
+			res, _ := send(t, rt, req)
+			if let := res.StatusCode == http.StatusOK && len(up.requests) == 1; let != c.let {
+				t.Errorf("status %d, %d requests", res.StatusCode, len(up.requests))
+			}
+		})
+	}
+}
+
 // A page in a browser on this machine can send requests to a proxy there, with any method, and
 // under a name that points to the proxy. None of its requests gets a token. Requests of other
 // programs do.

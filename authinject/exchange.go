@@ -52,6 +52,9 @@ func (x *exchange) do() (*http.Response, error) {
 			return res, nil
 		}
 	}
+	if t.Injection.query && x.req.Method == http.MethodConnect {
+		return x.answer(t.refusal(kindMethod, errConnect)), nil
+	}
 	if f := t.checkTarget(x.req); f != nil {
 		return x.answer(f), nil
 	}
@@ -324,6 +327,9 @@ func checkMethod(method string) error {
 	return errors.New("an upstream answers " + strings.ToUpper(method) +
 		" with the request as it arrived, including the token")
 }
+
+// errConnect refuses CONNECT, whose target is a host and a port (RFC 9110 section 9.3.6).
+var errConnect = errors.New("a CONNECT request has no query, so it cannot carry the token")
 
 // closeBody closes the request body, which a RoundTripper must do even if it sends nothing.
 func (x *exchange) closeBody() {

@@ -60,3 +60,25 @@ func TestTraceIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A request whose target has no query cannot carry the token there. It is not sent without it.
+func TestConnectWithTheTokenInTheQuery(t *testing.T) {
+	for in, refused := range map[string]bool{"header": false, "query": true} {
+		up := &upstream{}
+		rt := newTransport(t, up, newSource(token(canary, 1)))
+		if in == "query" {
+			rt.Injection = queryInjection(t, "")
+		}
+		var result Result
+		rt.OnResult = func(r Result) { result = r }
+		req := get(t, "https://api.example.com/")
+		req.Method = http.MethodConnect
+		res, body := send(t, rt, req)
+		if got := len(up.requests) == 0; got != refused {
+			t.Errorf("%s: %d requests", in, len(up.requests))
+		}
+		if refused && (res.StatusCode != http.StatusMethodNotAllowed || result.Outcome != OutcomeMethod || !strings.Contains(body, "cannot carry")) {
+			t.Errorf("%s: %s, told %+v", in, res.Status, result)
+		}
+	}
+}

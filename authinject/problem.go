@@ -163,6 +163,9 @@ func (t *Transport) refusal(kind problemKind, err error) *failure {
 	if errors.As(err, new(hostError)) {
 		kind.title = "This proxy is not known by that name"
 	}
+	if errors.Is(err, errConnect) {
+		kind.title = "The method cannot carry the token"
+	}
 	f := &failure{problemKind: kind, class: tokensource.ClassOperator, detail: err.Error(), source: t.SourceName}
 	if e, ok := errors.AsType[explained](err); ok {
 		f.problem, f.remedy = e.Problem(), e.Remedy()

@@ -104,15 +104,19 @@ func pathOf(r *http.Request) ([]string, error) {
 }
 
 func onlyGet(w http.ResponseWriter, r *http.Request, serve func() error) error {
-	if r.Method != http.MethodGet {
+	if !isRead(r) {
 		return notAllowed(w, "GET", "allowed is GET")
 	}
 	return serve()
 }
 
-// notAllowed is the error about a method, and names the allowed ones (RFC 9110 section 15.5.6).
+// isRead reports whether a request only reads. The server leaves the body out of an answer to HEAD.
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// notAllowed is the error about a method, and names the allowed ones (RFC 9110 section 15.5.6). HEAD is
+// allowed wherever GET is.
 func notAllowed(w http.ResponseWriter, methods, words string) error {
-	w.Header().Set("Allow", methods)
+	w.Header().Set("Allow", strings.Replace(methods, "GET", "GET, HEAD", 1))
 	return problemAt(http.StatusMethodNotAllowed, words)
 }
 
@@ -198,11 +202,11 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	case len(rest) > 1:
 		return problemAt(http.StatusNotFound, "not found; valid paths are "+adminBase+
 			"sources/<name>[/<account>][/refresh|/sync]")
-	case r.Method == http.MethodGet:
+	case isRead(r):
 		return answerJSON(w, http.StatusOK, a.sourceStatus(r.Context(), name, wantsDetails(r)))
 	}
 	found, err := lookup(r.Context(), pooled.source, account)
-	if err != nil && r.Method == http.MethodGet {
+	if err != nil && isRead(r) {
 		// The account may be about to be connected for the first time, or its first login failed.
 		st := tokensource.Status{Source: name, Account: account, State: tokensource.StateNone,
 			Interactive: pooled.source.Interactive()}
@@ -213,6 +217,10 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 			first.LastLogin != nil {
 			return answerJSON(w, http.StatusOK, first)
 		}
+	}
+	if err != nil && !pooled.source.Interactive() {
+		return problemAt(http.StatusNotFound, fmt.Sprintf("source %s has no account %q: no person connects accounts of a "+
+			"source with grant %s", name, account, cfg.grantName))
 	}
 	if err != nil {
 		text := err.Error()
@@ -235,7 +243,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 		err = found.Disconnect(r.Context())
 	case r.Method == http.MethodDelete:
 		return notAllowed(w, "GET", "a source of grant "+cfg.grantName+" has no login to end")
-	case r.Method != http.MethodGet:
+	case !isRead(r):
 		methods := "GET"
 		if pooled.source.Interactive() {
 			methods += ", DELETE"

@@ -37,8 +37,20 @@ func TestAdminNamesTheMethods(t *testing.T) {
 	})
 	var api caddy.APIError
 	if !errors.As(err, &api) || api.HTTPStatus != http.StatusMethodNotAllowed ||
-		w.Header().Get("Allow") != http.MethodGet {
+		w.Header().Get("Allow") != "GET, HEAD" {
 		t.Errorf("%v, Allow %q", err, w.Header().Get("Allow"))
+	}
+}
+
+// A probe may use HEAD. It gets the status of GET (RFC 9110 section 9.3.2).
+func TestAdminAnswersHead(t *testing.T) {
+	served := false
+	err := onlyGet(httptest.NewRecorder(), httptest.NewRequest(http.MethodHead, "/authinject/ready", nil), func() error {
+		served = true
+		return nil
+	})
+	if err != nil || !served {
+		t.Errorf("HEAD was not served: %v", err)
 	}
 }
 

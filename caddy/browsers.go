@@ -76,5 +76,8 @@ func browserFields(req *http.Request) authinject.BrowserFields {
 	if f.Prefetch || f.Origin == "" && f.FetchSite == "" && req.TLS == nil {
 		f.Referer, _ = repl.GetString("http.request.header.Referer")
 	}
+	if f.Origin != "" {
+		f.ForwardedProto, _ = repl.GetString("http.request.header.X-Forwarded-Proto")
+	}
 	return f
 }

@@ -220,9 +220,9 @@ func TestCommandsOfAnotherUser(t *testing.T) {
 		"storage file_system "+dir+"/store").Options("encryption_key {env.ENCRYPTION_KEY}").
 		Source("a", "grant authorization_code", rig.Client(srv), "authorize_url "+srv.URL+"/oauth/authorize").String())
 	for command, run := range map[string]*cobra.Command{
-		"login a --config " + file + ` --account "fry"`:  loginCommand(),
-		"logout a --config " + file + ` --account "fry"`: logoutCommand(),
-		"seal --config " + file:                          sealCommand(),
+		"login a --config " + file + " --account fry":  loginCommand(),
+		"logout a --config " + file + " --account fry": logoutCommand(),
+		"seal --config " + file:                        sealCommand(),
 	} {
 		args := []string{"--config", file}
 		if strings.Contains(command, "--account") {

@@ -249,7 +249,7 @@ func TestDoctorWrongClientAuth(t *testing.T) {
 		config := clientCredentials(t, srv).Source("a", "client_auth "+c.has)
 		r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
 		wantStep(t, r, doctor.Fail, "client_authentication", "client_auth "+c.has, "")
-		wantStep(t, r, doctor.Warn, "try_auth", string(c.accepts)+" works", "change client_auth")
+		wantStep(t, r, doctor.Warn, "try_auth", string(c.accepts)+" works", "write client_auth ")
 		wantChange(t, r, doctor.Change{In: "source a", Remove: "client_auth " + c.has,
 			Add: "client_auth " + string(c.accepts)})
 	}
@@ -487,7 +487,7 @@ func TestDoctorPortTaken(t *testing.T) {
 			wantStep(t, r, doctor.Fail, "listeners", admin+", for the admin API, is taken by", "stop that process, or choose "+
 				"another port")
 			wantChange(t, r, doctor.Change{In: "the global options", Remove: "admin " + admin,
-				Add: "admin localhost:<a free port>"})
+				Add: "admin 127.0.0.1:<a free port>"})
 		}
 		wantStep(t, r, doctor.OK, "grant", "", "")
 	}
@@ -515,9 +515,8 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 		return stored(t).Source("a", options...).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
 	}
 	r := diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires 2020-01-31T12:00:00Z"), os.Getenv("TOKEN"))
-	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write a new token's expiry time into "+
-		"expires, and reload the configuration. Write the token into the environment variable TOKEN, and start the server "+
-		"again")
+	wantStep(t, r, doctor.Fail, "grant", "the configured token has expired", "write the new token's expiry time into "+
+		"expires, or remove that line, and write the token into the environment variable TOKEN, and start the server again")
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the "+
 		"environment variable TOKEN")
@@ -775,7 +774,7 @@ func TestDoctorAccountVariables(t *testing.T) {
 	wantStep(t, r, doctor.Skip, "grant", "name it with --account", "")
 	r = diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config)
 	wantStep(t, r, doctor.Fail, "grant", `the account "fry" is not connected`,
-		`run caddy authinject login a --account "fry"`)
+		`run caddy authinject login a --account fry`)
 	if n := srv.Count(); n != 0 {
 		t.Errorf("%d token requests", n)
 	}
@@ -924,9 +923,9 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 	r := diagnose(t, doctorRun{}, config)
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.Warn, "accounts", `requests ask for the account "leela", which is not connected`,
-		`caddy authinject login a --account "leela"`)
+		`caddy authinject login a --account leela`)
 	wantStep(t, r, doctor.Warn, "accounts", `the account "bender": The login has ended.`,
-		`caddy authinject login a --account "bender"`)
+		`caddy authinject login a --account bender`)
 	for class, want := range map[tokensource.Class]string{
 		tokensource.ClassOperator: "check scopes", tokensource.ClassLogin: "run caddy authinject login a",
 	} {
@@ -1037,5 +1036,5 @@ func TestDoctorConnectedAccount(t *testing.T) {
 	// No server answers, and the account that needs a person is found in the storage.
 	r = diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.Warn, "accounts", `the account "fry": The login has ended`,
-		`run caddy authinject login a --account "fry"`)
+		`run caddy authinject login a --account fry`)
 }

@@ -3,7 +3,6 @@ package caddy
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
+	"github.com/authinject/caddy-authinject/internal/shell"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -25,7 +25,7 @@ func (c *commandConfig) loadToWrite(ctx context.Context, command, only string) (
 	users := c.users(ctx)
 	arguments := joined(" ", command, only, "--config", c.file)
 	if c.account != "" {
-		arguments += fmt.Sprintf(" --account %q", c.account)
+		arguments += " --account " + shell.Word(c.account)
 	}
 	for _, name := range slices.Sorted(maps.Keys(app.Sources)) {
 		if only != "" && name != only {

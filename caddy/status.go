@@ -275,7 +275,8 @@ func exitOf(list []accountStatus) (status int, words string) {
 			login = "a login is needed"
 		case exit != exitWait || st.Exchanges:
 		case st.From == fromStorage:
-			waits = "an account has no valid token in the storage; a server gets one as soon as it runs"
+			waits = "an account has no valid token in the storage; a running server gets one, and caddy authinject doctor says " +
+				"why if it does not"
 		case st.Live:
 			waits = "a token is not stored yet; the server tries again by itself"
 		default:

@@ -202,9 +202,9 @@ func TestExitWordsOfAnExchange(t *testing.T) {
 	exchange, stored := wait, wait
 	exchange.Exchanges, stored.From = true, fromStorage
 	for want, list := range map[string][]accountStatus{
-		"the next request of a caller tries again": {exchange},
-		"the server tries again by itself":         {exchange, wait},
-		"a server gets one as soon as it runs":     {exchange, stored},
+		"the next request of a caller tries again":                                       {exchange},
+		"the server tries again by itself":                                               {exchange, wait},
+		"a running server gets one, and caddy authinject doctor says why if it does not": {exchange, stored},
 	} {
 		if got, words := exitOf(list); got != exitWait || !strings.Contains(words, want) {
 			t.Errorf("got %d %q, want %q", got, words, want)

@@ -118,8 +118,8 @@ func TestStaticTokenRemedyNamesItsPlace(t *testing.T) {
 		t.Errorf("state %s, problems %v", st.State, problems)
 	}
 	_, err := newSource(t, nil, static(time.Unix(1, 0))).Token(t.Context())
-	if err == nil || !strings.HasSuffix(err.Error(), "write a new token's expiry time into expires, and reload the "+
-		"configuration. Write the token into the file /run/token") {
+	if err == nil || !strings.Contains(err.Error(), "write the new token's expiry time into expires, or remove that line, "+
+		"and write the token into the file /run/token.") {
 		t.Errorf("got %v", err)
 	}
 }

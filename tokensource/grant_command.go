@@ -102,6 +102,7 @@ func (g Command) run(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, g.Run[0], g.Run[1:]...) //nolint:gosec // the operator configures the program
 	cmd.Stdout = &out
 	cmd.WaitDelay = time.Second // a process that the program left behind may keep the output open
+	killWithChildren(cmd)
 	for _, name := range commandEnv {
 		if value, set := os.LookupEnv(name); set {
 			cmd.Env = append(cmd.Env, name+"="+value)

@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -126,6 +128,27 @@ func TestCommandFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// If a program does not end in time, the programs that it started end with it.
+func TestCommandEndsWithItsChildren(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "pid")
+	pid := 0
+	for timeout := time.Second; pid == 0; timeout *= 2 { // a busy machine may not start the shell in time
+		src, _ := command(t, "", func(g *tokensource.Command) {
+			g.Run, g.Timeout = []string{"sh", "-c", "sleep 3600 & echo $! > " + at + "; wait"}, timeout
+		})
+		_, err := src.Token(t.Context())
+		if failure := asError(t, err, tokensource.ClassOperator); !strings.Contains(failure.Error(), "did not end within") {
+			t.Fatal(failure)
+		}
+		written, _ := os.ReadFile(at)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(written)))
+	}
+	rig.Eventually(t, func() bool {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err != nil || strings.Contains(string(state), ") Z ")
+	}, "the end of the program's child")
 }
 
 // A program gets HOME and the configured variables. It gets no other variable, because that may be

@@ -13,8 +13,9 @@ type rejections struct {
 	// future, too many tokens were replaced.
 	replaced     [rejectBurst]deadline
 	nextReplaced int
-	// same is true if the provider returned the refused token again.
-	same bool
+	// same is true if the provider returned the refused token again. often is true if the refused token
+	// is not replaced because too many were replaced lately.
+	same, often bool
 }
 
 // Reject reports that an upstream refused tok, and returns the token to try instead. If a newer
@@ -78,12 +79,13 @@ func (a *account) reject(ctx context.Context, tok *Token) (*Token, error) {
 	}
 	r, first := a.rejections, !l.refused.Swap(true)
 	if first {
-		r.same = false
-	}
-	if first && (!c.passed(l.probation) || !r.mayReplace(c)) {
-		r.cooldown = c.in(rejectCooldown)
-	} else if first && c.passed(r.cooldown) {
-		r.cooldown = deadline{}
+		again := !c.passed(l.probation)
+		r.same, r.often = false, !again && !r.mayReplace(c)
+		if again || r.often {
+			r.cooldown = c.in(rejectCooldown)
+		} else if c.passed(r.cooldown) {
+			r.cooldown = deadline{}
+		}
 	}
 	cooling := !a.src.traits.Local && !c.passed(r.cooldown)
 	switch {

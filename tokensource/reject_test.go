@@ -333,10 +333,20 @@ func TestRevokedAgainAfterItWasAccepted(t *testing.T) {
 		if replaced < 3 || replaced > 5 {
 			t.Errorf("%d accepted tokens were replaced in a row, want only a few", replaced)
 		}
+		refusal := account.Status().Refusal()
+		if refusal == nil || refusal.Problem() != "refused_often" || !strings.Contains(refusal.What(), "accepted new tokens") {
+			t.Errorf("the status says %v", refusal)
+		}
 		virtual.Advance(31 * time.Second)
-		if next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken())); err != nil ||
-			next.Generation == tok.Generation {
-			t.Errorf("after a while: got %v, %v", next, err)
+		next, err := account.Reject(t.Context(), wantToken(t, src, tok.AccessToken()))
+		if err != nil || next.Generation == tok.Generation {
+			t.Fatalf("after a while: got %v, %v", next, err)
+		}
+		if _, err := account.Reject(t.Context(), next); !errors.Is(err, tokensource.ErrNoReplacement) {
+			t.Fatal(err)
+		}
+		if refusal := account.Status().Refusal(); refusal == nil || refusal.Problem() != "replacement_refused" {
+			t.Errorf("after another kind of refusal, the status says %v", refusal)
 		}
 	})
 }

@@ -36,7 +36,8 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "token_expired", Text: "the configured token has expired", Class: ClassOperator,
 		Cause: "The time in the option expires has passed. A static token cannot be renewed.",
-		Do:    "write a new token's expiry time into expires, and reload the configuration. Write the token into {token}",
+		Do: "write the new token's expiry time into expires, or remove that line, and write the token into {token}. A change of " +
+			"expires needs a reload of the configuration",
 	},
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
@@ -56,6 +57,16 @@ var configurationMistakes = []Remedy{
 			"the API. caddy authinject doctor {source} --probe <url> shows the API's answer",
 		More: "The upstream's answer is passed on. `/authinject/ready` stays 200 with a warning, because a request to a " +
 			"path with other rights can cause this too. Until it ends, at most two new tokens are requested in 30 seconds.",
+	},
+	{
+		Problem: "refused_often", Text: refusedOftenReason, Class: ClassOperator,
+		Cause: "The API accepted a new token, and answered 401 to it soon after, five times within 30 seconds. Something ends " +
+			"the tokens: often another program that gets tokens for the same client and account, if the provider allows " +
+			"only one token at a time.",
+		Do: "find out what ends the tokens at the provider, such as another program with the same client and account. Give " +
+			"that program a client of its own",
+		More: "At most four refused tokens are replaced in 30 seconds. After that, the upstream's answer is passed on until 30 " +
+			"seconds have passed. `/authinject/ready` stays 200 with a warning.",
 	},
 	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,

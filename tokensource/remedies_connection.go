@@ -59,7 +59,8 @@ var responses = []Remedy{
 		Class: ClassOperator,
 		Cause: "The token cannot be sent in a request. If it is in the option token, it often contains a line break or an " +
 			"extra word.",
-		Do: "check the option token, or the answer of the token endpoint",
+		Do: "check where the token comes from: the option token, what the program of grant command prints, or the answer of " +
+			"the token endpoint",
 	},
 }
 

@@ -14,7 +14,8 @@ var storageProblems = []Remedy{
 		Problem: "storage_unwritable", Text: "the storage cannot be written",
 		Also:  []string{"the storage does not keep what is written"},
 		Class: ClassWait,
-		Cause: "The storage is full, read-only or out of reach. A refresh token is not sent before its successor can be stored.",
+		Cause: "The storage is full, read-only or out of reach. A refresh token that the provider may replace " +
+			"is not sent before a new one can be stored, unless this process knows that it is alone.",
 		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it " +
 			"is not full[. Do not restart or reload the server before that, because {unsaved}]",
 		More: "A live token is still used. The log line \"the storage is in trouble\", the admin API and `caddy " +

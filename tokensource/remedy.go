@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/authinject/caddy-authinject/internal/shell"
 )
 
 // Remedy describes one kind of failure for people. Every place that shows errors takes the
@@ -92,8 +94,11 @@ func (e *Error) filled(r *Remedy) string {
 		switch name {
 		case "source":
 			return e.Source
-		case "account":
-			return e.Account
+		case "account": // an argument of a command
+			if e.Account == "" {
+				return ""
+			}
+			return shell.Word(e.Account)
 		case "until":
 			if e.RetryAt.IsZero() {
 				return ""
@@ -128,7 +133,7 @@ func (e *Error) waitFact(name string) string {
 	case e.facts()["exchanges"] != "" || !e.toldLong:
 		return ""
 	case e.Account != "":
-		return e.Source + " --account " + e.Account
+		return e.Source + " --account " + shell.Word(e.Account)
 	}
 	return e.Source
 }

@@ -25,7 +25,7 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 		"fails](failures.md) says what the program does meanwhile.\n\n" +
 		"If Caddy does not start, its last line says why. `unknown option`, `unrecognized directive` and `the environment " +
 		"variable … is not set` come with the line of the Caddyfile. `address already in use` means that another program " +
-		"has the port. If it is the port of a site, the line before names that program. " +
+		"has the port. If it is the port of a site, a line shortly before names that program. " +
 		"`caddy authinject doctor` names it also if it is the port of the admin API. It reads the configuration without " +
 		"starting a server, and says what to change.\n\n" +
 		"<!-- `make golden` writes this page from the table of remedies in tokensource. -->\n")

@@ -29,8 +29,8 @@ type Status struct {
 	// Live is true while there is a token to give.
 	Live bool
 	// Refused is true while the token in use is one that an upstream refused. RefusedAgain is true
-	// if that token replaced a refused token, or if it cannot be replaced. Then another token of
-	// the same kind does not help.
+	// if that token replaced a refused token, if it cannot be replaced, or if too many were replaced
+	// lately. Then another token of the same kind does not help.
 	Refused, RefusedAgain bool
 	// Renews is true if the source can get the next token without a person. Disconnected is true if
 	// a person disconnected the account.
@@ -58,9 +58,10 @@ type Status struct {
 
 	facts  facts
 	clocks *Error // that the clocks differ, or nil
-	// sameAgain is true if the provider returned a refused token again.
-	sameAgain bool
-	storage   *Error // what StorageErr means for the account
+	// sameAgain is true if the provider returned a refused token again. refusedOften is true if too many
+	// tokens were replaced lately.
+	sameAgain, refusedOften bool
+	storage                 *Error // what StorageErr means for the account
 }
 
 // Status returns the state of the account as far as this process knows it. It sends no request and
@@ -112,7 +113,7 @@ func (a *account) status() Status {
 		st.Err, s.loginFailed = a.src.withLastLogin(needed), true
 	}
 	if r := a.rejections; s.refused && r != nil {
-		s.refusedAgain, st.sameAgain = r.cooldown.isSet(), r.same
+		s.refusedAgain, st.sameAgain, st.refusedOften = r.cooldown.isSet(), r.same, r.often
 	}
 	st.Live, st.Refused, st.RefusedAgain, st.State = s.live, s.refused, s.refusedAgain && st.Renews, stateOf(s)
 	if st.Err == nil && st.State == StateLoginRequired {
@@ -245,8 +246,11 @@ func (st Status) Refusal() *Error {
 	switch {
 	case st.RefusedAgain:
 		e.Reason = refusedAgainReason
-		if st.sameAgain {
+		switch {
+		case st.sameAgain:
 			e.Reason = sameAgainReason
+		case st.refusedOften:
+			e.Reason = refusedOftenReason
 		}
 		if st.clocks != nil { // a token with wrong times is refused, too
 			clocks := st.clocks.facts()
@@ -265,6 +269,7 @@ func (st Status) TokenIn() string { return cmp.Or(st.facts["token"], usualFacts[
 const (
 	refusedAgainReason  = "an upstream refused the token and the new one that replaced it"
 	sameAgainReason     = "an upstream refused the token, and the provider returned the same one again"
+	refusedOftenReason  = "an upstream accepted new tokens and refused each of them soon after"
 	refusedReason       = "an upstream refuses the token, and there is no other"
 	missingScopesReason = "the provider did not grant the scopes "
 	clockReason         = "this machine's clock and the provider's differ"

@@ -43,7 +43,7 @@ func failedStorage(reason string, err error) *Error {
 	if errors.Is(err, syscall.ENOTDIR) {
 		e = e.withFacts(
 			facts{"not_directory": "move the file away, or correct the path of the storage, because a part of the path" +
-				notDirectory})
+				notDirectory + " (caddy authinject status shows the path)"})
 	}
 	return e
 }

@@ -38,7 +38,7 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 			return refuse(w, r, http.StatusBadRequest, unreadable, c.base)
 		}
 		answer = r.PostForm
-	case !isRead(r):
+	case r.Method != http.MethodGet: // HEAD neither: it must change nothing, and the answer here ends a login
 		w.Header().Set("Allow", "GET, POST")
 		return refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".", "")
 	case !HasAnswer(answer):

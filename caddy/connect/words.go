@@ -64,7 +64,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	case !st.Live && st.Err != nil:
 		return "No valid token: " + st.Err.What() + "." + nextTry(st, now), Bad
 	case st.RefusedAgain && st.Live:
-		return "Connected, but an upstream refused the token and the new one that replaced it.", Bad
+		return "Connected, but " + st.Refusal().What() + ".", Bad
 	case !st.Live:
 		return "No valid token. A new one is being fetched.", Soon
 	case st.Renews && st.Unsaved && !st.Expiry.IsZero():

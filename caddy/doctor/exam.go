@@ -50,6 +50,8 @@ type Patient struct {
 	ConnectURL string
 	// StorageDir is the directory of Config.Storage, or empty if the storage is not a directory.
 	StorageDir string
+	// OwnStorage says that the source has the option storage. Otherwise it uses Caddy's storage.
+	OwnStorage bool
 	// Users tells who owns that directory. If Foreign is not nil, doctor only reads it.
 	Users   Users
 	Foreign *Foreign

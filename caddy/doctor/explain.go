@@ -255,7 +255,7 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 		tried = append(tried, "client_auth "+string(way))
 		switch result {
 		case accepts:
-			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "change client_auth")
+			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "write client_auth "+string(way)+" into the source")
 			old := ""
 			if x.Config.ClientAuth != "" {
 				old = "client_auth " + string(now)

@@ -165,11 +165,11 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 				continue
 			}
 			add(Fail, text, "stop that process, or choose another port")
-			_, port, _ := net.SplitHostPort(l.Address)
+			name, port, _ := net.SplitHostPort(l.Address)
 			if !l.Admin() {
 				report.Change(Change{In: "the site", Remove: "…:" + port + " {", Add: "…:<a free port> {"})
 			} else {
-				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin localhost:<a free port>"})
+				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin " + net.JoinHostPort(name, "<a free port>")})
 			}
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			add(Fail, fmt.Sprintf("%s, for %s, is not an address of this machine", at, l.Use),

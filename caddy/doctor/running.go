@@ -56,7 +56,7 @@ func (x *exam) runningServer() {
 			"do not restart or reload the server before its storage works again: "+
 				cmp.Or(r.StorageError, "see the step storage"))
 	} else if r.StorageError != "" {
-		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, cmp.Or(r.Remedy, storageRemedy))
+		x.warn(step, "the storage of the running server ("+r.At+") fails: "+r.StorageError, cmp.Or(r.Remedy, x.writableRemedy()))
 	}
 	at := "the running server (" + r.At + "): "
 	for _, trouble := range r.Troubles {
@@ -97,7 +97,7 @@ func (x *exam) without() {
 	case slices.Contains(unreadable, r.Problem) && file != "":
 		remedy = "let the user that runs the server read " + file + ". The server may not be allowed to do that"
 	case slices.Contains(storageTroubles, r.Problem):
-		remedy = cmp.Or(r.Remedy, storageRemedy)
+		remedy = cmp.Or(r.Remedy, x.writableRemedy())
 	case r.Problem == "locked_out": // a request would prolong it
 		remedy = r.Remedy
 	case r.Class == tokensource.ClassWait:

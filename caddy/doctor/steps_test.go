@@ -48,6 +48,15 @@ func TestStorageRemedy(t *testing.T) {
 			t.Errorf("%v: %s", err, got)
 		}
 	}
+	// A source can have a storage of its own.
+	for _, err := range []error{syscall.ENOTDIR, syscall.EACCES, syscall.EROFS} {
+		p := Patient{StorageDir: "/store", OwnStorage: true}
+		p.Config.Name = "orders"
+		if got := examOf(p).storageRemedy(err); !strings.Contains(got, "the option storage of source orders") ||
+			strings.Contains(got, "global") {
+			t.Errorf("of an own storage, %v: %s", err, got)
+		}
+	}
 	// While the newest token is only in memory, a new path would lose it.
 	unsaved := examOf(Patient{StorageDir: "/store"})
 	unsaved.Running.Unsaved = true
@@ -116,7 +125,7 @@ func TestWithout(t *testing.T) {
 		"nothing known": {Running{}, "another environment or an older configuration"},
 		"other client": {Running{Class: operator, Problem: "invalid_client"}, "another environment or an older " +
 			"configuration"},
-		"wait":       {Running{Class: wait, Problem: "provider_wait"}, `run caddy authinject refresh a --account "fry"`},
+		"wait":       {Running{Class: wait, Problem: "provider_wait"}, `run caddy authinject refresh a --account fry`},
 		"429":        {Running{Class: wait, Problem: "rate_limited"}, "run caddy authinject refresh a"},
 		"locked out": {Running{Class: wait, Problem: "locked_out", Remedy: "wait until noon"}, "wait until noon"},
 		"storage":    {Running{Class: wait, Problem: "storage_unwritable", Remedy: "make room"}, "make room"},
@@ -144,7 +153,7 @@ func TestOthers(t *testing.T) {
 	x.others()
 	want := []Step{
 		{"a", "accounts", Warn, `requests ask for the account "leela", which is not connected`,
-			`open https://x/connect and press Connect, or run caddy authinject login a --account "leela"`},
+			`open https://x/connect and press Connect, or run caddy authinject login a --account leela`},
 		{"a", "accounts", Warn, `the account "bender": The login has ended.`, "connect it"},
 	}
 	if fmt.Sprint(x.report.Steps) != fmt.Sprint(want) {

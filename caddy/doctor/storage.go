@@ -55,7 +55,7 @@ func (x *exam) storage(ctx context.Context) bool {
 		return err
 	})
 	if err != nil || !bytes.Equal(found, value) {
-		x.fail("storage", "the storage does not return what was written", storageRemedy)
+		x.fail("storage", "the storage does not return what was written", x.writableRemedy())
 		return false
 	}
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Lock(ctx, name+".lock") }); err != nil {
@@ -75,8 +75,23 @@ func (x *exam) storage(ctx context.Context) bool {
 	return true
 }
 
-const storageRemedy = "let the user that runs Caddy write to its storage. The storage is at the path of the global " +
-	"option storage, or at $XDG_DATA_HOME/caddy or $HOME/.local/share/caddy. In a container, mount a volume there"
+// writableRemedy says how the user that runs Caddy gets a storage that it may write to.
+func (x *exam) writableRemedy() string {
+	at := "the global option storage, or at $XDG_DATA_HOME/caddy or $HOME/.local/share/caddy"
+	if x.OwnStorage {
+		at = x.storageOption()
+	}
+	return "let the user that runs Caddy write to its storage. The storage is at the path of " + at +
+		". In a container, mount a volume there"
+}
+
+// storageOption names the option that says where the storage is.
+func (x *exam) storageOption() string {
+	if x.OwnStorage {
+		return "the option storage of source " + x.Config.Name
+	}
+	return "the global option storage"
+}
 
 // made says whose directory the storage will be if it does not exist yet and root makes it now.
 func (x *exam) made() string {
@@ -93,7 +108,7 @@ func (x *exam) storageRemedy(err error) string {
 			"token is only in memory"
 	}
 	if caused(err, syscall.EROFS) {
-		return x.storageCure(err) + ". If you choose another path with the global option storage, copy " + x.storageName() +
+		return x.storageCure(err) + ". If you choose another path with " + x.storageOption() + ", copy " + x.storageName() +
 			" there first, because the logins are in it, and reload the configuration"
 	}
 	return x.storageCure(err)
@@ -104,7 +119,11 @@ func (x *exam) storageCure(err error) string {
 	at := x.storageName()
 	switch {
 	case caused(err, syscall.ENOTDIR):
-		return "move the file away, or correct the path of the storage (global option storage, or $XDG_DATA_HOME)"
+		at := x.storageOption()
+		if !x.OwnStorage {
+			at += ", or $XDG_DATA_HOME"
+		}
+		return "move the file away, or correct the path of the storage (" + at + ")"
 	case caused(err, syscall.ENOSPC):
 		return "free space, or inodes, in the file system of " + at + " (df -h and df -i show them)"
 	case caused(err, syscall.EDQUOT):
@@ -113,7 +132,7 @@ func (x *exam) storageCure(err error) string {
 		return "mount the file system of " + at + " writable. In a container, see read_only. In a systemd unit, see " +
 			"ReadWritePaths="
 	}
-	return storageRemedy
+	return x.writableRemedy()
 }
 
 // storageName returns the directory of the storage, if it has one.

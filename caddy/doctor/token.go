@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authinject/caddy-authinject/internal/shell"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -178,7 +179,7 @@ func (x *exam) loginRemedy() string {
 func (x *exam) command(name string) string {
 	command := "caddy authinject " + name + " " + x.Config.Name
 	if x.Account != "" {
-		command += fmt.Sprintf(" --account %q", x.Account)
+		command += " --account " + shell.Word(x.Account)
 	}
 	return command
 }
