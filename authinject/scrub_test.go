@@ -48,10 +48,10 @@ func TestScrubTokenWithPercentSigns(t *testing.T) {
 		{"ab%20ef", "/?t=ab%2520ef/", "/?t=REDACTED/"},
 		{"ab%20ef", "/?t=ab%252520ef/", "/?t=REDACTED/"},
 		{"ab%20ef", "/?t=ab%25%32%30ef", "/?t=REDACTED"},
-		{"ab%25ef", "ab%25ef ab%2525ef ab%252525ef", "REDACTED REDACTED REDACTED"},
-		{"%25%25", "%25%25 %2525%2525 %252525%25", "REDACTED REDACTED REDACTED"},
-		{"ab%", "ab% ab%25 ab%2525", "REDACTED REDACTED REDACTED"},
-		{"ab%%y", "ab%%y ab%25%25y ab%25%y", "REDACTED REDACTED REDACTED"},
+		{"ab%25ef", "ab%25ef,ab%2525ef,ab%252525ef", "REDACTED,REDACTED,REDACTED"},
+		{"%25%25", "%25%25,%2525%2525,%252525%25", "REDACTED,REDACTED,REDACTED"},
+		{"ab%", "ab%,ab%25,ab%2525", "REDACTED,REDACTED,REDACTED"},
+		{"ab%%y", "ab%%y,ab%25%25y,ab%25%y", "REDACTED,REDACTED,REDACTED"},
 		{"ab%20ef", "ab%2521ef ab%25", "ab%2521ef ab%25"},
 	} {
 		if got := scrub(test.value, test.token); got != test.want {
