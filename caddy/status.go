@@ -128,7 +128,11 @@ func newAccountStatus(st tokensource.Status, grant string) accountStatus {
 	s.Words, _ = connect.Describe(st, time.Now())
 	refusal := st.Refusal()
 	for i, problem := range st.Problems() {
-		s.Problems = append(s.Problems, problemStatus{problem.Problem(), problem.Class, problem.Error(), problem.Remedy()})
+		entry := problemStatus{problem.Problem(), problem.Class, problem.Error(), problem.Remedy()}
+		if slices.Contains(s.Problems, entry) {
+			continue // the last failure can be the same as the state of the storage
+		}
+		s.Problems = append(s.Problems, entry)
 		if problem == st.Err || i == 0 && refusal != nil {
 			s.Class, s.Error = problem.Class, problem.Error()
 			s.Problem, s.Remedy = problem.Problem(), problem.Remedy()

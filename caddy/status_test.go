@@ -386,3 +386,12 @@ func TestStatusHasEachRemedyOnce(t *testing.T) {
 		}
 	}
 }
+
+// A problem that is the last failure and the state of the storage is listed once.
+func TestStatusListsAProblemOnce(t *testing.T) {
+	st := tokensource.Status{Source: "a", Live: true, Unsaved: true}
+	st.Err = st.Problems()[0]
+	if s := newAccountStatus(st, "refresh_token"); len(s.Problems) != 1 || len(s.Warnings) > 1 {
+		t.Errorf("problems %+v, warnings %q", s.Problems, s.Warnings)
+	}
+}

@@ -184,7 +184,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	}
 	members, err := parseObject(body)
 	if err != nil {
-		return fail(ClassWait, "is no JSON object")
+		return fail(ClassWait, "is not a JSON object")
 	}
 	var named string
 	_ = json.Unmarshal(members["issuer"], &named) // a value that is not a string counts as another issuer

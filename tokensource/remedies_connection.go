@@ -182,7 +182,7 @@ var metadataProblems = []Remedy{
 	{
 		Problem: "issuer_metadata", Text: "the issuer's metadata is not at its well-known addresses",
 		Also: []string{"the issuer's metadata was redirected", "the issuer's metadata endpoint answered",
-			"the issuer's metadata is no JSON"},
+			"the issuer's metadata is not a JSON object"},
 		Class: ClassOperator,
 		Cause: "The issuer publishes no metadata (RFC 8414, OpenID Connect Discovery) below this address.",
 		Do:    "check issuer, or configure the endpoints: token_url, and authorize_url for a login",
