@@ -65,11 +65,14 @@ type BrowserFields struct {
 
 // FieldsOf returns the fields of a request that has not been changed.
 func FieldsOf(req *http.Request) BrowserFields {
-	return BrowserFields{
+	f := BrowserFields{
 		Host: req.Host, Origin: strings.Join(req.Header["Origin"], ","), Referer: req.Referer(),
 		FetchSite: strings.Join(req.Header["Sec-Fetch-Site"], ","), Prefetch: IsPrefetch(req.Header),
-		ForwardedProto: req.Header.Get("X-Forwarded-Proto"),
 	}
+	if f.Origin != "" {
+		f.ForwardedProto = req.Header.Get("X-Forwarded-Proto")
+	}
+	return f
 }
 
 // ParseOrigins checks the values of the option allow_origins: origins of web pages (RFC 6454), such

@@ -77,7 +77,23 @@ func browserFields(req *http.Request) authinject.BrowserFields {
 		f.Referer, _ = repl.GetString("http.request.header.Referer")
 	}
 	if f.Origin != "" {
-		f.ForwardedProto, _ = repl.GetString("http.request.header.X-Forwarded-Proto")
+		f.ForwardedProto = forwardedProto(repl)
 	}
 	return f
+}
+
+// keptFields is browserFields for a request to which reverse_proxy hands on the client's fields
+// unchanged. Only X-Forwarded-Proto is its own.
+func keptFields(req *http.Request) authinject.BrowserFields {
+	f := authinject.FieldsOf(req)
+	if repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && f.Origin != "" {
+		f.ForwardedProto = forwardedProto(repl)
+	}
+	return f
+}
+
+// forwardedProto returns the field X-Forwarded-Proto as the client, or a proxy in front, sent it.
+func forwardedProto(repl *caddy.Replacer) string {
+	proto, _ := repl.GetString("http.request.header.X-Forwarded-Proto")
+	return proto
 }

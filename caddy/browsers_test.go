@@ -17,10 +17,12 @@ func TestWebPages(t *testing.T) {
 	_, port, _ := strings.Cut(addr, ":")
 	config := site(srv, ":"+port, srv.URL, "header_up Host api.example.com", "header_up -Origin", "header_up -Referer",
 		"header_up -Sec-Purpose", "header_up -Purpose", "allow_origins http://app.example", "allow_hosts Other.Example")
+	plain := rig.FreeAddr(t)
+	config = config.Site("http://"+plain, "bind 127.0.0.1", "authinject a "+srv.URL)
 	run(t, config.Site("http://proxy.example:"+port, "bind 127.0.0.1", "authinject a "+srv.URL))
 	for name, c := range map[string]struct {
-		host, origin, fetch, referer, purpose string
-		want                                  int
+		host, origin, fetch, referer, purpose, proto string
+		want                                         int
 	}{
 		"program":            {host: addr, want: 200},
 		"site's name":        {host: "proxy.example:" + port, want: 200},
@@ -40,7 +42,18 @@ func TestWebPages(t *testing.T) {
 		"own form":           {host: addr, origin: "null", fetch: "same-origin", want: 200},
 		"sandboxed frame":    {host: addr, origin: "null", fetch: "cross-site", want: 403},
 		"own page":           {host: addr, origin: "http://" + addr, fetch: "same-origin", want: 200},
+		"another scheme":     {host: addr, origin: "https://" + addr, want: 403},
+		"TLS ended in front": {host: addr, origin: "https://" + addr, proto: "https", want: 200},
+
+		"another scheme, no header_up":     {host: plain, origin: "https://" + plain, want: 403},
+		"TLS ended in front, no header_up": {host: plain, origin: "https://" + plain, proto: "https", want: 200},
+		"not ended in front, no header_up": {host: plain, origin: "https://" + plain, proto: "http", want: 403},
+		"own page, no header_up":           {host: plain, origin: "http://" + plain, want: 200},
 	} {
+		addr := addr
+		if c.host == plain {
+			addr = plain
+		}
 		method := http.MethodPost
 		if c.referer != "" {
 			method = http.MethodGet // with others, browsers send Origin
@@ -61,6 +74,9 @@ func TestWebPages(t *testing.T) {
 		}
 		if c.purpose != "" {
 			req.Header.Set("Sec-Purpose", c.purpose)
+		}
+		if c.proto != "" {
+			req.Header.Set("X-Forwarded-Proto", c.proto)
 		}
 		before := len(srv.APIRequests())
 		res, err := client.Do(req)

@@ -104,7 +104,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if t.keepsFields(ctx) {
-		guard.Fields = nil // the request has them as the client sent them
+		guard.Fields = keptFields
 	}
 	to := source.destinations
 	if to.isZero() {
