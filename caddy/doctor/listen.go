@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,7 +170,7 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 			if !l.Admin() {
 				report.Change(Change{In: "the site", Remove: "…:" + port + " {", Add: "…:<a free port> {"})
 			} else {
-				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin " + net.JoinHostPort(name, "<a free port>")})
+				report.Change(Change{In: "the global options", Remove: l.Option, Add: "admin " + net.JoinHostPort(cmp.Or(name, "localhost"), "<a free port>")})
 			}
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			add(Fail, fmt.Sprintf("%s, for %s, is not an address of this machine", at, l.Use),
