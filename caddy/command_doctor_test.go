@@ -423,7 +423,7 @@ func TestDoctorStorageReadOnly(t *testing.T) {
 	}
 	config = config.Source("a", "storage file_system "+file+"/below") // root may write everywhere but here
 	r := diagnose(t, doctorRun{}, config, token)
-	wantStep(t, r, doctor.Fail, "storage", file+" is a file, not a directory", "move the file away")
+	wantStep(t, r, doctor.Fail, "storage", file+" is a file, not a directory", "(the option storage of source a)")
 	wantStep(t, r, doctor.Skip, "token", "could be lost", "")
 	if n := spent(srv); n != 0 {
 		t.Errorf("%d refresh tokens were sent", n)

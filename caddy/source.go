@@ -177,6 +177,7 @@ type Source struct {
 	grant            tokensource.Grant
 	transport        *tokenTransport // nil: the one of package tokensource
 	storage          tokensource.Storage
+	ownStorage       bool // the source has the option storage; LoadModule empties StorageRaw
 	injection        authinject.Injection
 	destinations     destinations
 	destinationsFrom string             // the preset that has the destinations; empty: the configuration has them
@@ -229,7 +230,7 @@ func (s *Source) provision(ctx caddy.Context) error {
 	}
 	s.grant = grant
 	s.storage = ctx.Storage()
-	if s.StorageRaw != nil {
+	if s.ownStorage = s.StorageRaw != nil; s.ownStorage {
 		mod, err := ctx.LoadModule(s, "StorageRaw")
 		if err != nil {
 			return fmt.Errorf("loading storage: %w", err)
