@@ -119,6 +119,13 @@ func TestWhereMetadataIs(t *testing.T) {
 	}
 }
 
+// A byte order mark in front of the metadata is ignored.
+func TestMetadataWithBOM(t *testing.T) {
+	s := &issuing{auth: &authServer{}}
+	s.place(oauthPlace, reply{body: "\xef\xbb\xbf" + says(issuer).body})
+	wantToken(t, newSource(t, s, discovering(issuer)), "at1")
+}
+
 // Metadata that could lead to another host is not trusted. Then nothing is sent, and no refresh
 // token is marked as spent.
 func TestMetadataRefused(t *testing.T) {

@@ -182,7 +182,7 @@ func (w *wire) fetchMetadataAt(ctx context.Context, at, issuer string) (*metadat
 	case len(body) > maxMetadata:
 		return fail(ClassWait, "is over 1 MiB")
 	}
-	members, err := parseObject(body)
+	members, err := parseObject(withoutBOM(body))
 	if err != nil {
 		return fail(ClassWait, "is not a JSON object")
 	}

@@ -37,7 +37,7 @@ var errNotAnObject = errors.New("the answer is neither a JSON object nor a form"
 // parseMembers reads the members of a token endpoint's response. It accepts a JSON object with any
 // content type, or a form, which some providers send unless the client accepts only JSON.
 func parseMembers(body []byte) (map[string]json.RawMessage, error) {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+	body = bytes.TrimSpace(withoutBOM(body))
 	if len(body) > 0 && body[0] == '{' {
 		return parseObject(body)
 	}
@@ -57,6 +57,10 @@ func parseMembers(body []byte) (map[string]json.RawMessage, error) {
 	}
 	return members, nil
 }
+
+// withoutBOM returns body without the byte order mark in front of it, if there is one (RFC 8259
+// section 8.1). Some editors and frameworks write one.
+func withoutBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")) }
 
 // parseObject reads one JSON object. It refuses a member that appears twice, because parsers differ
 // in which one they use.
