@@ -171,7 +171,7 @@ firefox: $(GOTALLY) ## Try what web pages can do in Firefox, too (Debian: firefo
 # What a request costs is measured between processes, on loopback only. Benchmarks of single functions
 # are in their packages: go test -run '^$$' -bench . ./tokensource
 .PHONY: bench
-bench: ## Measure what a request costs and write docs/performance.md, about 15 minutes (BENCH=Share: only that)
+bench: ## Measure what a request costs and write docs/performance.md, about 20 minutes (BENCH=Share: only that)
 	cd e2e && go test -vet=off -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./bench $(if $(filter .,$(BENCH)),-update)
 
 # Making each new input small, for up to a minute, would take most of the time where what

@@ -64,6 +64,17 @@ type share struct {
 // more returns by how much a share exceeds what header_up costs.
 func (f *figures) more(s share) float64 { return s.Percent.Median - f.HeaderUp.Percent.Median }
 
+// uncertainty is the standard error of more, in percentage points.
+func (f *figures) uncertainty(s share) float64 {
+	return math.Hypot(s.uncertainty(), f.HeaderUp.uncertainty())
+}
+
+// uncertainty is the standard error of a share of so many samples, in percentage points.
+func (s share) uncertainty() float64 {
+	p := s.Percent.Median / 100
+	return 100 * math.Sqrt(p*(1-p)/float64(s.Samples))
+}
+
 // allocation is what each request allocates: by our functions, and in all more than one through
 // reverse_proxy without a token.
 type allocation struct {

@@ -150,7 +150,7 @@ func (f *figures) rows() (rows []row) {
 			if s.Kind == kind {
 				add("CPU time under load, more than `header_up` takes: "+strings.TrimPrefix(words[kind], "authinject, "),
 					aims[kind], "%s %% of all (%s less %s)",
-					number(f.more(s)), number(s.Percent.Median), number(f.HeaderUp.Percent.Median))
+					f.More(s), number(s.Percent.Median), number(f.HeaderUp.Percent.Median))
 			}
 		}
 	}
@@ -266,8 +266,8 @@ func (f *figures) In(protocol string, size int) (in []comparison) {
 	return in
 }
 
-// More returns by how much a share exceeds what header_up costs.
-func (f *figures) More(s share) string { return number(f.more(s)) }
+// More returns by how much a share exceeds what header_up costs, with its standard error.
+func (f *figures) More(s share) string { return number(f.more(s)) + " ± " + number(f.uncertainty(s)) }
 
 // Noise returns the lowest and the highest ratio of the hard-coded header to itself.
 func (f *figures) Noise() spread {

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	shareRounds  = flag.Int("share.rounds", 3, "BenchmarkShare: CPU profiles of each kind")
+	shareRounds  = flag.Int("share.rounds", 10, "BenchmarkShare: CPU profiles of each kind")
 	shareSeconds = flag.Int("share.seconds", 8, "BenchmarkShare: length of a CPU profile")
 	shareKinds   = flag.String("share.kinds", "hard-coded,header,query,account", "BenchmarkShare: what is measured")
 	shareTop     = flag.Int("share.top", 25, "BenchmarkShare: how many functions are printed for each kind")
