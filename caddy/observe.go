@@ -155,9 +155,7 @@ func (a *App) log(e tokensource.Event) {
 	if e.Account != "" {
 		fields = append(fields, zap.String("account", e.Account))
 	}
-	text := ""
 	if e.Err != nil {
-		text = e.Err.Error()
 		fields = append(fields, zap.Error(e.Err))
 	}
 	if failure = cmp.Or(e.Failure, failure); failure != nil {
@@ -168,7 +166,7 @@ func (a *App) log(e tokensource.Event) {
 		if problem := failure.Problem(); problem != "" {
 			fields = append(fields, zap.String("problem", problem))
 		}
-		if remedy := failure.Remedy(); withRemedy(text, remedy) != text {
+		if remedy := failure.Remedy(); remedy != "" {
 			fields = append(fields, zap.String("remedy", remedy))
 		}
 		if failure.Endpoint != "" {

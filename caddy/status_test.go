@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -253,6 +254,24 @@ func TestLogOfAnUnsavedToken(t *testing.T) {
 		if strings.Count(out.String(), field) > 1 {
 			t.Errorf("the log has %s twice: %s", field, out.String())
 		}
+	}
+}
+
+// A line of the log has the remedy as a member, even if the error ends with it. So one query finds
+// the remedies of all lines.
+func TestLogHasTheRemedy(t *testing.T) {
+	var out strings.Builder
+	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}),
+		zapcore.AddSync(&out), zap.DebugLevel))}
+	failure := &tokensource.Error{Source: "a", Class: tokensource.ClassOperator, Status: 401, Code: "invalid_client"}
+	if !strings.HasSuffix(failure.Error(), failure.Remedy()) {
+		t.Fatalf("%q does not end with its remedy", failure)
+	}
+	a.log(tokensource.Event{Kind: tokensource.EventRefreshFailed, Source: "a", Err: failure})
+	lacked := newLackedScopes(a.logger, slices.Values([]string{"a"}))
+	lacked.note(failure, "orders.write", time.Now())
+	if want := `"remedy":"` + failure.Remedy() + `"`; strings.Count(out.String(), want) != 2 {
+		t.Errorf("the lines lack %s: %s", want, out.String())
 	}
 }
 
