@@ -138,6 +138,43 @@ func TestDeadGrant(t *testing.T) {
 	})
 }
 
+// After a login in another process, the state does not show the refusal of the earlier refresh token
+// any more. It does show the refusal of a configured refresh token, which would be sent next.
+func TestStateAfterALoginElsewhere(t *testing.T) {
+	for name, tt := range map[string]struct {
+		seed  string
+		login bool // otherwise the other process refreshed
+		want  tokensource.State
+	}{
+		"a login":                               {login: true, want: tokensource.StateFresh},
+		"a refresh":                             {want: tokensource.StateFresh},
+		"the configured refresh token is wrong": {seed: "typo", want: tokensource.StateLoginRequired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage := &tokensource.MemoryStorage{}
+				put(t, storage, record(1, "at1", "rt1", time.Second))
+				virtual.Advance(2 * time.Second)
+				src := newSource(t, &endpoint{script: always(refused(400, "invalid_grant"))}, refreshing(storage, tt.seed))
+				src.Warm()
+				virtual.Advance(time.Minute)
+				wantError(t, src, tokensource.ClassLogin)
+				rec := record(2, "new", "rt2", time.Hour)
+				if tt.login {
+					rec.Decided = time.Now()
+				}
+				put(t, storage, rec)
+				virtual.Advance(3 * time.Second)
+				wantToken(t, src, "new")
+				st := src.Account("").Status()
+				if fresh := tt.want == tokensource.StateFresh; st.State != tt.want || st.Renews != fresh || (st.Err == nil) != fresh {
+					t.Errorf("the state is %s, renews %t: %v", st.State, st.Renews, st.Err)
+				}
+			})
+		})
+	}
+}
+
 // If a grant dies while its access token lives, the token stays in use.
 func TestDeadGrantWhileTokenLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

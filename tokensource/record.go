@@ -111,6 +111,12 @@ func (f *Failure) isDeadToken() bool {
 	return f.Refused != "" && f.Class == ClassLogin && codes[f.Code] == meansDead
 }
 
+// refreshTokenRefused reports whether the provider refused the refresh token of r. Otherwise it
+// refused none, or a newly configured one.
+func (r *Record) refreshTokenRefused() bool {
+	return r.Failure != nil && r.Failure.Refused == refreshTokenDigest(r.RefreshToken)
+}
+
 // clone returns a copy that shares nothing mutable.
 func (r *Record) clone() *Record {
 	c := *r

@@ -140,9 +140,9 @@ func (s *situation) readRecord(stored *Record, err error) {
 		s.dirty, s.superseded = false, known
 	}
 	s.rec = stored
-	if stored.Failure == nil {
+	if stored.Failure == nil && !(s.found >= differs && known.refreshTokenRefused()) {
 		// The known failure may not be stored yet. Keep it, so that the refused refresh token is not
-		// sent again.
+		// sent again, unless another process or a person has replaced that refresh token.
 		stored.Failure = known.Failure
 	}
 }
