@@ -5,6 +5,9 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -107,5 +110,29 @@ func TestDoctorRefusedBefore(t *testing.T) {
 				"get a new refresh token from the provider")
 			wantNoRefresh(t, r)
 		})
+	}
+}
+
+// A preset knows other codes for a dead refresh token than invalid_grant. doctor does not blame the
+// client for them.
+func TestDoctorDeadGrantOfAPreset(t *testing.T) {
+	t.Setenv("REFRESH_TOKEN", rig.Canary)
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, `{"error":"invalid_request"}`)
+	}))
+	t.Cleanup(provider.Close)
+	config := stored(t).Source("a", "provider tiltify", "token_url "+provider.URL+"/token", "destinations "+provider.URL,
+		"refresh_token {env.REFRESH_TOKEN}", "client_id me", "client_secret {env.CLIENT_SECRET}").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+provider.URL)
+	r := diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Fail, "grant", "400 invalid_request (the provider no longer accepts the refresh token)",
+		"get a new refresh token from the provider")
+	for _, s := range r.Steps {
+		if s.Name == "client_authentication" {
+			t.Errorf("%s %s: %s", s.Status, s.Name, s.Text)
+		}
 	}
 }

@@ -102,7 +102,7 @@ func refusal(resp *http.Response, code string, now time.Time) *Error {
 	switch {
 	case status == statusOfLeague && codes[code].class() == ClassOperator:
 		e.Class = ClassOperator
-	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+	case isTransient(status):
 		e.Lost = status >= 500 // the provider may have failed after it replaced the refresh token
 	case status >= 300 && status < 400:
 		e.Class, e.Reason = ClassOperator, "the token endpoint redirected; redirects are not followed"
@@ -112,4 +112,15 @@ func refusal(resp *http.Response, code string, now time.Time) *Error {
 		e.Class, e.Reason = ClassOperator, "there is no token endpoint at token_url"
 	}
 	return e
+}
+
+// isTransient reports whether a later attempt may succeed, whatever the error code of the answer.
+func isTransient(status int) bool {
+	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
+}
+
+// hasCodeOf reports whether e is a refusal with one of these error codes. A lock-out is none: it has
+// another reason.
+func (e *Error) hasCodeOf(list []string) bool {
+	return e.Reason == answeredReason && !isTransient(e.Status) && slices.Contains(list, e.Code)
 }

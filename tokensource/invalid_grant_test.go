@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,6 +170,42 @@ func TestStateAfterALoginElsewhere(t *testing.T) {
 				st := src.Account("").Status()
 				if fresh := tt.want == tokensource.StateFresh; st.State != tt.want || st.Renews != fresh || (st.Err == nil) != fresh {
 					t.Errorf("the state is %s, renews %t: %v", st.State, st.Renews, st.Err)
+				}
+			})
+		})
+	}
+}
+
+// A provider can have further codes for a dead refresh token. They lead to the same error as
+// invalid_grant, before and after a restart. With a status that says that the provider fails, they
+// do not.
+func TestDeadGrantErrors(t *testing.T) {
+	codes := []string{"invalid_request", "invalid_client", "unauthorized_client", "session_gone"}
+	listed := func(cfg *tokensource.Config) { cfg.DeadGrantErrors = codes }
+	for _, code := range codes {
+		t.Run(code, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				storage, ep := &tokensource.MemoryStorage{}, &endpoint{script: always(refused(503, code))}
+				src := newSource(t, ep, refreshing(storage, "rt0"), listed)
+				src.Warm()
+				wantError(t, src, tokensource.ClassWait)
+				ep.set(always(refused(400, code)))
+				virtual.Advance(10 * time.Minute)
+				wantDead := func(src *tokensource.Source) {
+					t.Helper()
+					e := wantError(t, src, tokensource.ClassLogin)
+					const text = "(the provider no longer accepts the refresh token)"
+					if e.Problem() != "grant_ended" || e.Code != code || !strings.Contains(e.Error(), text) {
+						t.Errorf("problem %s: %v", e.Problem(), e)
+					}
+				}
+				wantDead(src)
+				n := len(ep.spent())
+				virtual.Advance(time.Hour)
+				wantDead(src)
+				wantDead(newSource(t, ep, refreshing(storage, "rt0"), listed))
+				if got := len(ep.spent()); got != n {
+					t.Errorf("the dead refresh token was sent %d times more", got-n)
 				}
 			})
 		})

@@ -108,7 +108,7 @@ type Failure struct {
 
 // isDeadToken reports whether the provider refused the refresh token for good.
 func (f *Failure) isDeadToken() bool {
-	return f.Refused != "" && f.Class == ClassLogin && codes[f.Code] == meansDead
+	return f.Refused != "" && f.Class == ClassLogin && codes[f.Code] != meansPerson
 }
 
 // refreshTokenRefused reports whether the provider refused the refresh token of r. Otherwise it

@@ -35,7 +35,9 @@ var personProblems = []Remedy{
 		More: "With the grant `refresh_token`, no person can log in. Get a new refresh token from the provider, and " +
 			"write it into the variable or file of the option `refresh_token`. If this happens again, let only one " +
 			"installation use the login, or let all installations share one storage.",
-		quiet: true, match: and(ofClass(ClassLogin), byMeaning(meansDead)),
+		quiet: true, match: func(e *Error) bool {
+			return e.deadToken || e.Class == ClassLogin && codes[e.Code] == meansDead
+		},
 	},
 	{
 		Problem: "person_required", Text: "the token endpoint answered 400 interaction_required", Class: ClassLogin,

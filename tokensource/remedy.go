@@ -215,12 +215,14 @@ func fill(text string, value func(name string) string) string {
 	return b.String()
 }
 
+// byCode returns a match for an error code. Neither it nor byMeaning matches if the provider uses the
+// code to say that a refresh token is dead; see [Config.DeadGrantErrors].
 func byCode(code string) func(*Error) bool {
-	return func(e *Error) bool { return e.Code == code }
+	return func(e *Error) bool { return e.Code == code && !e.deadToken }
 }
 
 func byMeaning(meaning codeMeaning) func(*Error) bool {
-	return func(e *Error) bool { return codes[e.Code] == meaning }
+	return func(e *Error) bool { return codes[e.Code] == meaning && !e.deadToken }
 }
 
 func byReason(parts ...string) func(*Error) bool {

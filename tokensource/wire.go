@@ -199,10 +199,11 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 		w.leaveAlone(tokenURL, failure)
 	}
 	failure.Endpoint = host.Origin(tokenURL)
-	failure.deadToken = !req.RefreshToken.IsZero() && failure.Class == ClassLogin && codes[failure.Code] == meansDead
-	if !req.RefreshToken.IsZero() && failure.Class == ClassOperator &&
-		slices.Contains(w.cfg.DeadGrantErrors, failure.Code) {
-		failure.Class = ClassLogin
+	if !req.RefreshToken.IsZero() {
+		if failure.hasCodeOf(w.cfg.DeadGrantErrors) {
+			failure.Class = ClassLogin
+		}
+		failure.deadToken = failure.Class == ClassLogin && codes[failure.Code] != meansPerson
 	}
 	return call.unusable, failure
 }

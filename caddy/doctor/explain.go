@@ -36,6 +36,11 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.fail("grant", answered, failure.Remedy())
 	case failure.Status == 0, len(x.recorder.tokenRequests()) == 0: // the failure may be a stored one
 		x.unanswered(failure)
+	case failure.Class == tokensource.ClassLogin:
+		if failure.Code != "" && !slices.Contains(cfg.DeadGrantErrors, failure.Code) {
+			x.accepted()
+		}
+		x.deadGrant(failure, answered)
 	case slices.Contains(clientCodes, failure.Code),
 		failure.Status == http.StatusUnauthorized:
 		x.refusedClient(ctx, failure, answered+x.notAccepted())
@@ -57,11 +62,6 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.accepted()
 		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName),
 			failure.Remedy()+x.knownGrants())
-	case failure.Class == tokensource.ClassLogin:
-		if failure.Code != "" {
-			x.accepted()
-		}
-		x.deadGrant(failure, answered)
 	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
 		x.fail("token", answered, failure.Remedy()+". The provider's documentation names the address")
 		if x.server != nil && x.server.TokenURL != "" && x.server.TokenURL != cfg.TokenURL {
