@@ -508,6 +508,23 @@ func TestDoctorRefusedScope(t *testing.T) {
 	wantStep(t, r, doctor.Warn, "scopes", "did not grant read. It granted other", "allow these scopes for the client")
 }
 
+// doctor names the scopes that a live token lacks, even if the name of a granted scope contains the
+// name of a missing one, and even if a refresh fails.
+func TestDoctorMissingScopesOfALiveToken(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(), Scopes: []string{"repo"}})
+	config, token := refreshTokens(t, srv)
+	config = config.Source("a", "scopes repo")
+	srv.Script(tokensourcetest.SetMember("scope", "public_repo"))
+	want := func(run doctorRun) {
+		t.Helper()
+		wantStep(t, diagnose(t, run, config, token), doctor.Warn, "scopes", "did not grant repo. It granted public_repo", "")
+	}
+	want(doctorRun{})
+	want(doctorRun{})
+	srv.RevokeAll()
+	want(doctorRun{options: doctor.Options{Refresh: true}})
+}
+
 func TestDoctorExpiredStaticToken(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	t.Setenv("TOKEN", "eyJhbGciOiJub25lIn0.eyJleHAiOjE1MDAwMDAwMDB9.c2ln")

@@ -91,7 +91,6 @@ type exam struct {
 	// tokenURL and issuer have the account's variables filled in. Config keeps the templates:
 	// storage keys depend on them.
 	tokenURL, issuer string
-	missing          []string // scopes that were not granted with a new token
 	// mayStart says that the endpoint may start later than the server. Then doctor only warns if it
 	// is down.
 	mayStart bool

@@ -9,9 +9,9 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// rotation reports whether the provider replaced the refresh token.
+// rotation reports whether the provider replaced the refresh token. Some grants have none.
 func (x *exam) rotation(st tokensource.Status) {
-	if !x.Config.Grant.Traits().Stored {
+	if traits := x.Config.Grant.Traits(); !traits.Stored || !traits.Renews {
 		return
 	}
 	if st.Unsaved {
@@ -51,20 +51,7 @@ func (x *exam) scopes(st tokensource.Status) {
 	if x.Config.Grant.Traits().Local || len(asked) == 0 {
 		return
 	}
-	missing := x.missing
-	if missing == nil && len(x.recorder.tokenRequests()) == 0 && st.Scope != "" {
-		granted := strings.FieldsFunc(st.Scope,
-			func(r rune) bool { return r == ' ' || strings.ContainsRune(x.Config.ScopeSeparator, r) })
-		for _, scope := range asked {
-			if scope == "openid" || scope == "offline_access" { // they request other tokens, not access
-				continue
-			}
-			if !slices.Contains(granted, scope) && !strings.Contains(st.Scope, scope) {
-				missing = append(missing, scope)
-			}
-		}
-	}
-	switch {
+	switch missing := st.MissingScopes; {
 	case len(missing) > 0:
 		x.warn("scopes", fmt.Sprintf("the provider did not grant %s. It granted %s",
 			strings.Join(missing, " "), limit(st.Scope, 300)),
@@ -111,10 +98,8 @@ func (x *exam) lifetime(st tokensource.Status) {
 			"The lifetime counts from there", age)
 	}
 	total := st.Expiry.Sub(st.Obtained)
-	named := last == nil || strings.Count(last.granted("access_token"), ".") == 2 ||
-		last.granted("expires_in")+last.granted("expires")+last.granted("expires_at")+last.granted("expires_on") != ""
 	switch {
-	case !named:
+	case x.Config.DefaultLifetime == 0 && !last.namesEnd():
 		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",
 			"set default_lifetime to what the provider's documentation says, or to never")
 		x.change("default_lifetime", "", "<duration>|never")
@@ -124,4 +109,14 @@ func (x *exam) lifetime(st tokensource.Status) {
 	default:
 		x.ok("lifetime", text)
 	}
+}
+
+// namesEnd reports whether the answer, or the access token in it, says when the token ends. Without
+// an answer, that is not known, and namesEnd returns true.
+func (x *exchange) namesEnd() bool {
+	if x == nil {
+		return true
+	}
+	_, isNamed := jwtEnd(x.granted("access_token"))
+	return isNamed || x.granted("expires_in")+x.granted("expires")+x.granted("expires_at")+x.granted("expires_on") != ""
 }

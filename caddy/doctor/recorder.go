@@ -32,6 +32,7 @@ type recorder struct {
 // exchange is a request with its answer.
 type exchange struct {
 	method   string
+	query    url.Values
 	status   int
 	date     time.Time // of the answer; zero: it has none
 	request  copied
@@ -79,7 +80,7 @@ func newRecorder(configured http.RoundTripper) *recorder {
 
 // RoundTrip implements [http.RoundTripper].
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
-	x := &exchange{method: req.Method}
+	x := &exchange{method: req.Method, query: req.URL.Query()}
 	if req.Body != nil && req.Body != http.NoBody {
 		x.request.ReadCloser = req.Body
 		shallow := *req
@@ -140,7 +141,7 @@ func (r *recorder) tokenRequests() (list []*exchange) {
 // lastGrant returns the last token request that was granted, or nil.
 func (r *recorder) lastGrant() *exchange {
 	for _, x := range slices.Backward(r.tokenRequests()) {
-		if x.status == http.StatusOK {
+		if x.status/100 == 2 {
 			return x
 		}
 	}
@@ -173,8 +174,12 @@ func (r *recorder) clock() (date, arrived time.Time, answers int) {
 	return r.date, r.arrived, r.answers
 }
 
-// sent returns a parameter of the request.
+// sent returns a parameter of the request, which is in the body or, with body_format query, in the
+// URL.
 func (x *exchange) sent(name string) string {
+	if x.query.Has(name) {
+		return x.query.Get(name)
+	}
 	body := x.request.text()
 	if strings.HasPrefix(body, "{") {
 		var members map[string]any

@@ -1,9 +1,13 @@
 package doctor
 
 import (
+	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,7 +45,7 @@ func TestStorageRemedy(t *testing.T) {
 			"/store writable",
 		fmt.Errorf("x: %w", &fs.PathError{Op: "write", Path: "/store/x", Err: syscall.EDQUOT}): "raise the quota",
 		&fs.PathError{Op: "mkdir", Path: "/store/x",
-			Err: syscall.EACCES}: "let the user that runs Caddy write to its storage",
+			Err: syscall.EACCES}: "let the user that runs Caddy read and write its storage",
 		&fs.PathError{Op: "mkdir", Path: "/store/x", Err: syscall.ENOTDIR}: "move the file away",
 	} {
 		if got := examOf(Patient{StorageDir: "/store"}).storageRemedy(err); !strings.Contains(got, want) {
@@ -52,7 +56,7 @@ func TestStorageRemedy(t *testing.T) {
 	for _, err := range []error{syscall.ENOTDIR, syscall.EACCES, syscall.EROFS} {
 		p := Patient{StorageDir: "/store", OwnStorage: true}
 		p.Config.Name = "orders"
-		if got := examOf(p).storageRemedy(err); !strings.Contains(got, "the option storage of source orders") ||
+		if got := examOf(p).storageRemedy(err); !strings.Contains(strings.ToLower(got), "the option storage of source orders") ||
 			strings.Contains(got, "global") {
 			t.Errorf("of an own storage, %v: %s", err, got)
 		}
@@ -214,6 +218,117 @@ func TestPlainUpstreamKeepsItsPort(t *testing.T) {
 		want := Change{In: "the site", Remove: "authinject a " + address, Add: "authinject a " + want}
 		if len(x.report.Changes) != 1 || x.report.Changes[0] != want {
 			t.Errorf("changes %+v, want %+v", x.report.Changes, want)
+		}
+	}
+}
+
+// storageOf is a storage in memory with one method that fails.
+type storageOf struct {
+	tokensource.MemoryStorage
+	load func() ([]byte, error)
+}
+
+func (s *storageOf) Load(context.Context, string) ([]byte, error) { return s.load() }
+
+// The step says whether the storage cannot be read or returns other bytes, and leaves nothing there.
+func TestStorageThatCannotBeRead(t *testing.T) {
+	for _, c := range []struct {
+		found        []byte
+		err          error
+		text, remedy string
+	}{
+		{nil, &fs.PathError{Op: "open", Path: "/store/x", Err: syscall.EACCES},
+			"what was written cannot be read: this user has no permission", "let the user that runs Caddy read and write"},
+		{nil, context.DeadlineExceeded, "what was written cannot be read: it did not answer within", ""},
+		{nil, fs.ErrNotExist, "does not return what was written", "a cache in front of it"},
+		{[]byte("other"), nil, "does not return what was written", "a cache in front of it"},
+	} {
+		storage := &storageOf{load: func() ([]byte, error) { return c.found, c.err }}
+		x := examOf(Patient{Config: tokensource.Config{Grant: tokensource.RefreshToken{}, Storage: storage}})
+		if x.storage(t.Context()) {
+			t.Errorf("%v: the storage counts as good", c.err)
+		}
+		wantOnly(t, x, Fail, "storage", c.text, c.remedy)
+		if left, err := storage.List(t.Context(), "", true); err == nil && len(left) > 0 {
+			t.Errorf("left in the storage: %q", left)
+		}
+	}
+}
+
+// recorderOf returns a recorder of one token request and its answer.
+func recorderOf(t *testing.T, query string, status int, answer string) *recorder {
+	t.Helper()
+	r := newRecorder(answers{status, answer})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://login.example.com/token"+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := r.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return r
+}
+
+// answers is a transport with one answer to all requests.
+type answers struct {
+	status int
+	body   string
+}
+
+func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: a.status, Body: io.NopCloser(strings.NewReader(a.body)), Request: req}, nil
+}
+
+// The step asks for default_lifetime only if the answer names no end and the option is not set. Only
+// a JWT with the claim exp names its end.
+func TestAssumedLifetime(t *testing.T) {
+	named := "h." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":4000000000}`)) + ".s"
+	for _, c := range []struct {
+		answer string
+		set    time.Duration
+		want   Status
+	}{
+		{`{"access_token":"at"}`, 0, Warn},
+		{`{"access_token":"at"}`, time.Hour, OK},
+		{`{"access_token":"at"}`, tokensource.NeverExpires, OK},
+		{`{"access_token":"at","expires_in":3600}`, 0, OK},
+		{`{"access_token":"a.b.c"}`, 0, Warn},
+		{`{"access_token":"` + named + `"}`, 0, OK},
+	} {
+		x := examOf(Patient{Config: tokensource.Config{Grant: tokensource.ClientCredentials{}, DefaultLifetime: c.set}})
+		x.recorder = recorderOf(t, "", http.StatusOK, c.answer)
+		x.lifetime(tokensource.Status{Obtained: time.Now(), Expiry: time.Now().Add(time.Hour)})
+		remedy := ""
+		if c.want == Warn {
+			remedy = "set default_lifetime"
+		}
+		wantOnly(t, x, c.want, "lifetime", "the token lasts", remedy)
+	}
+}
+
+// The step compares the refresh token of the request with the one of the answer, wherever the
+// request had it and whatever the status of success. A grant without refresh tokens has no such step.
+func TestRotation(t *testing.T) {
+	for _, c := range []struct {
+		grant  tokensource.Grant
+		query  string
+		status int
+		want   string
+	}{
+		{tokensource.RefreshToken{}, "?refresh_token=rt1", http.StatusOK, "keeps the refresh token"},
+		{tokensource.RefreshToken{}, "?refresh_token=rt0", http.StatusCreated, "replaced the refresh token"},
+		{tokensource.Implicit{}, "", http.StatusOK, ""},
+	} {
+		x := examOf(Patient{Config: tokensource.Config{Grant: c.grant}})
+		x.recorder = recorderOf(t, c.query, c.status, `{"access_token":"at","refresh_token":"rt1"}`)
+		x.rotation(tokensource.Status{})
+		if c.want != "" {
+			wantOnly(t, x, OK, "rotation", c.want, "")
+		} else if len(x.report.Steps) > 0 {
+			t.Errorf("steps of a grant without refresh tokens: %+v", x.report.Steps)
 		}
 	}
 }

@@ -43,19 +43,28 @@ func (x *exam) storage(ctx context.Context) bool {
 			return ctx.Err()
 		}
 	}
+	remove := func() error {
+		return within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) })
+	}
+	defer func() { _ = remove() }() // a step may fail, and a write that takes too long may still have an effect
 	value := []byte(`{"probe":true}`)
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Store(ctx, name, value) }); err != nil {
 		x.fail("storage", "the storage cannot be written: "+whyStorage(err), x.storageRemedy(err))
 		return false
 	}
-	defer func() { _ = within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) }) }()
 	var found []byte
 	err := within(func(ctx context.Context) (err error) {
 		found, err = x.Config.Storage.Load(ctx, name)
 		return err
 	})
-	if err != nil || !bytes.Equal(found, value) {
-		x.fail("storage", "the storage does not return what was written", x.writableRemedy())
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		x.fail("storage", "the storage can be written, but what was written cannot be read: "+whyStorage(err),
+			x.storageRemedy(err))
+		return false
+	case !bytes.Equal(found, value):
+		x.fail("storage", "the storage does not return what was written", "check the storage: another program may change "+
+			"its files, or a cache in front of it may be out of date")
 		return false
 	}
 	if err := within(func(ctx context.Context) error { return x.Config.Storage.Lock(ctx, name+".lock") }); err != nil {
@@ -66,7 +75,7 @@ func (x *exam) storage(ctx context.Context) bool {
 		x.warn("storage", "a lock in the storage cannot be released: "+whyStorage(err), x.storageRemedy(err))
 		return true
 	}
-	if err := within(func(ctx context.Context) error { return x.Config.Storage.Delete(ctx, name) }); err != nil {
+	if err := remove(); err != nil {
 		x.warn("storage", "the storage can be written, but nothing can be removed from it: "+whyStorage(err),
 			x.storageRemedy(err))
 		return true
@@ -75,14 +84,13 @@ func (x *exam) storage(ctx context.Context) bool {
 	return true
 }
 
-// writableRemedy says how the user that runs Caddy gets a storage that it may write to.
+// writableRemedy says how the user that runs Caddy gets a storage that it may read and write.
 func (x *exam) writableRemedy() string {
-	at := "the global option storage, or at $XDG_DATA_HOME/caddy or $HOME/.local/share/caddy"
+	at := "The global option storage sets its path. The default is $XDG_DATA_HOME/caddy or $HOME/.local/share/caddy"
 	if x.OwnStorage {
-		at = x.storageOption()
+		at = "The option storage of source " + x.Config.Name + " sets its path"
 	}
-	return "let the user that runs Caddy write to its storage. The storage is at the path of " + at +
-		". In a container, mount a volume there"
+	return "let the user that runs Caddy read and write its storage. " + at + ". In a container, mount a volume there"
 }
 
 // storageOption names the option that says where the storage is.
@@ -119,11 +127,11 @@ func (x *exam) storageCure(err error) string {
 	at := x.storageName()
 	switch {
 	case caused(err, syscall.ENOTDIR):
-		at := x.storageOption()
+		option := x.storageOption()
 		if !x.OwnStorage {
-			at += ", or $XDG_DATA_HOME"
+			option += ", or $XDG_DATA_HOME"
 		}
-		return "move the file away, or correct the path of the storage (" + at + ")"
+		return "move the file away, or correct the path of the storage (" + option + ")"
 	case caused(err, syscall.ENOSPC):
 		return "free space, or inodes, in the file system of " + at + " (df -h and df -i show them)"
 	case caused(err, syscall.EDQUOT):

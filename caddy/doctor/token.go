@@ -24,11 +24,6 @@ const tokenTimeout = 30 * time.Second
 func (x *exam) token(ctx context.Context, secrets, storage, reachable bool) *tokensource.Account {
 	cfg, traits := x.Config, x.Config.Grant.Traits()
 	cfg.Transport = x.recorder
-	cfg.Observer = func(e tokensource.Event) {
-		if e.Kind == tokensource.EventRefreshed {
-			x.missing = e.MissingScopes
-		}
-	}
 	src, err := tokensource.New(cfg)
 	if err != nil {
 		x.fail("configuration", err.Error(), "correct the option that the error names")
