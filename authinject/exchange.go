@@ -34,7 +34,9 @@ type exchange struct {
 	outcome  Outcome
 	waited   time.Duration
 	replayed bool
+	bodyGone bool     // the token was refused, and the request cannot be sent again because of its body
 	failed   *failure // the Transport answered with it; nil: it did not
+	needed   *string  // the scope that the upstream named; see neededScope. nil: the token lacks none
 }
 
 // do implements [Transport.RoundTrip].
@@ -68,7 +70,7 @@ func (x *exchange) do() (*http.Response, error) {
 	}
 	x.prepare(c)
 	res, err := x.send(&x.out, c)
-	if err != nil || x.check || !t.rejects(res.StatusCode) {
+	if err != nil || x.check || !t.rejects(res) {
 		x.settle()
 		return x.pass(res, err, c, OutcomeInjected)
 	}
@@ -234,6 +236,14 @@ func (x *exchange) settle() {
 	}
 }
 
+// The ends of the reasons in Proxy-Status.
+const (
+	refusedToken = "the upstream refused the token that this proxy added"
+	operatorActs = "; the operator of the proxy must act: caddy authinject status says how"
+	sendAgain    = ", and this request's body cannot be sent again by itself; send the request again. If it is refused " +
+		"again, the operator of the proxy must act: caddy authinject status says how"
+)
+
 // pass returns to the caller what Base returned, after removing the token from it.
 func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Outcome) (*http.Response, error) {
 	x.outcome = outcome
@@ -262,10 +272,16 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return res, nil // such an answer is not cached
 	}
-	if outcome == OutcomeRefused {
-		x.addStatus(res, "the upstream refused the token that this proxy added")
-	} else if scope, lacking := neededScope(res); lacking {
-		x.addStatus(res, lackedScope(scope))
+	scope, lacking := neededScope(res)
+	switch {
+	case lacking:
+		needed := scope // scope itself would be allocated for each request
+		x.needed = &needed
+		x.addStatus(res, lackedScope(scope)+operatorActs)
+	case outcome == OutcomeRefused && x.bodyGone:
+		x.addStatus(res, refusedToken+sendAgain)
+	case outcome == OutcomeRefused:
+		x.addStatus(res, refusedToken+operatorActs)
 	}
 	x.limitCaches(res.Header)
 	if x.t.Injection.query {
@@ -277,8 +293,7 @@ func (x *exchange) pass(res *http.Response, err error, c *credential, outcome Ou
 // addStatus adds a Proxy-Status field to the upstream's answer (RFC 9209 section 2.1). It says why the
 // upstream refused this proxy's token, so that the client does not look for a mistake in its own
 // credentials.
-func (x *exchange) addStatus(res *http.Response, why string) {
-	detail := why + "; the operator of the proxy must act: caddy authinject status says how"
+func (x *exchange) addStatus(res *http.Response, detail string) {
 	if x.t.SourceName != "" {
 		detail = "source " + x.t.SourceName + ": " + detail
 	}

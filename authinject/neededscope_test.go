@@ -58,3 +58,53 @@ func TestInsufficientScope(t *testing.T) {
 		})
 	}
 }
+
+// lacking answers that the token lacks a scope.
+func lacking(req *http.Request) *http.Response {
+	return respond(req, 403, http.Header{"Www-Authenticate": {`Bearer error="insufficient_scope", scope="w"`}})
+}
+
+// A token that only lacks a scope is not replaced, not even if the status means a rejection: the next
+// one would lack the scope, too.
+func TestInsufficientScopeIsNoRejection(t *testing.T) {
+	s, up := newSource(token(canary, 1), token(canaryTwo, 2)), &upstream{answer: lacking}
+	rt := newTransport(t, up, s)
+	rt.RetryStatuses = []int{401, 403}
+	var result Result
+	rt.OnResult = func(r Result) { result = r }
+	res, _ := send(t, rt, get(t, "https://api.example.com/"))
+	if res.StatusCode != 403 || len(up.requests) != 1 || len(s.rejected) != 0 {
+		t.Errorf("status %d after %d requests and %d refusals", res.StatusCode, len(up.requests), len(s.rejected))
+	}
+	if result.Outcome != OutcomeInjected || !result.InsufficientScope ||
+		!strings.Contains(res.Header.Get("Proxy-Status"), "lacks a scope (needed: w)") {
+		t.Errorf("result %+v, Proxy-Status %q", result, res.Header.Get("Proxy-Status"))
+	}
+}
+
+// A health check that was sent without a token says nothing about the token.
+func TestInsufficientScopeOfAHealthCheck(t *testing.T) {
+	rt := newTransport(t, &upstream{answer: lacking}, newSource(token(canary, 1)))
+	rt.HealthCheck = func(*http.Request) bool { return true }
+	var result Result
+	rt.OnResult = func(r Result) { result = r }
+	if res, _ := send(t, rt, get(t, "https://api.example.com/")); res.StatusCode != 403 || result.InsufficientScope {
+		t.Errorf("status %d, result %+v", res.StatusCode, result)
+	}
+}
+
+// named is a source of tokens with a name.
+type named struct{ *fakeSource }
+
+func (named) Name() string { return "leela" }
+
+// The result names the account whose token lacks a scope.
+func TestInsufficientScopeNamesTheAccount(t *testing.T) {
+	rt := newTransport(t, &upstream{answer: lacking}, named{newSource(token(canary, 1))})
+	var result Result
+	rt.OnResult = func(r Result) { result = r }
+	send(t, rt, get(t, "https://api.example.com/"))
+	if !result.InsufficientScope || result.Account != "leela" {
+		t.Errorf("result %+v", result)
+	}
+}

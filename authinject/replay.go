@@ -25,6 +25,7 @@ const (
 func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Response, error) {
 	var next *credential
 	if !x.replayable() {
+		x.bodyGone = true
 		x.source.Refused(c.token)
 	} else {
 		tok, err := x.reject(c.token)
@@ -39,6 +40,7 @@ func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Respo
 	var again *http.Request
 	if next != nil && next.value() != c.value() {
 		again = x.again(next)
+		x.bodyGone = again == nil
 	}
 	if again == nil {
 		x.settle()
@@ -47,7 +49,7 @@ func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Respo
 	discard(rejection.Body, drainWait)
 	x.replayed = true
 	res, err := x.send(again, next)
-	if err == nil && x.t.rejects(res.StatusCode) {
+	if err == nil && x.t.rejects(res) {
 		x.source.Refused(next.token) // this request is not sent a third time
 		return x.pass(res, nil, next, OutcomeRefused)
 	}

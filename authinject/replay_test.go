@@ -251,6 +251,11 @@ func TestReplayBodyLimit(t *testing.T) {
 			if want := map[int]int{1: 401, 2: 200}[test.sent]; res.StatusCode != want {
 				t.Errorf("status %d", res.StatusCode)
 			}
+			// Nothing is wrong with the configuration, so the client is told to send the request again.
+			if got := res.Header.Get("Proxy-Status"); strings.Contains(got, "send the request again. If it is refused again") !=
+				(test.sent == 1) {
+				t.Errorf("Proxy-Status %q", got)
+			}
 			// The refusal is reported in any case, so that the next request has a new token.
 			if got := <-s.rejected; got.Generation != 1 {
 				t.Errorf("rejected %d", got.Generation)

@@ -80,7 +80,8 @@ type Result struct {
 	Problem string
 	// Remedy is what a person can do, with the same text as in the answer.
 	Remedy string
-	// Source and Account name the account, if known.
+	// Source and Account name the account, if known. After InsufficientScope, Account is what the
+	// method Name of the TokenSource returns, if it has one.
 	Source, Account string
 	// Status is the answer's status; 0 if RoundTrip returned an error.
 	Status int

@@ -60,7 +60,8 @@ type Transport struct {
 	Browsers *Browsers
 
 	// RetryStatuses are the status codes that mean that the upstream rejected the token. Nil means
-	// 401 (RFC 6750 section 3.1); empty means none.
+	// 401 (RFC 6750 section 3.1); empty means none. A 403 with the error insufficient_scope is never a
+	// rejection.
 	RetryStatuses []int
 
 	// RetryBody is how many bytes of a request body are kept, so that the request can be sent again
@@ -163,8 +164,11 @@ func (x *exchange) tell(res *http.Response) {
 	if res != nil {
 		r.Status = res.StatusCode
 	}
-	if x.failed == nil && res != nil {
-		r.NeededScope, r.InsufficientScope = neededScope(res)
+	if x.needed != nil {
+		r.InsufficientScope, r.NeededScope = true, *x.needed
+		if account, ok := x.source.(interface{ Name() string }); ok {
+			r.Account = account.Name()
+		}
 	}
 	if f := x.failed; f != nil {
 		r.Class, r.Source, r.Account = f.class, f.source, f.account
@@ -192,12 +196,17 @@ func (t *Transport) wait() time.Duration { return cmp.Or(t.Wait, defaultWait) }
 // retryBody is how many bytes of a request body are kept.
 func (t *Transport) retryBody() int64 { return max(cmp.Or(t.RetryBody, defaultRetryBody), 0) }
 
-// rejects reports whether status says that the upstream rejected the token.
-func (t *Transport) rejects(status int) bool {
+// rejects reports whether res says that the upstream rejected the token. It does not if the token only
+// lacks a scope: another token would have the same scopes.
+func (t *Transport) rejects(res *http.Response) bool {
 	if t.RetryStatuses == nil {
-		return status == http.StatusUnauthorized
+		return res.StatusCode == http.StatusUnauthorized
 	}
-	return slices.Contains(t.RetryStatuses, status)
+	if !slices.Contains(t.RetryStatuses, res.StatusCode) {
+		return false
+	}
+	_, lacking := neededScope(res)
+	return !lacking
 }
 
 // checkTarget returns why req must not be sent with a token, or nil.

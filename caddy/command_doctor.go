@@ -270,7 +270,7 @@ func runningAccount(at string, st accountStatus) doctor.Running {
 		Live: st.Live, Unsaved: st.Unsaved, StorageError: st.StorageError,
 	}
 	if last := st.LastLogin; last != nil {
-		r.FailedLogin = doctor.Trouble{Text: withoutRemedy(st, last.Error, last.Remedy), Remedy: last.Remedy,
+		r.FailedLogin = doctor.Trouble{Text: st.bare(last.Error, last.Remedy), Remedy: last.Remedy,
 			Fails: last.Class == tokensource.ClassOperator}
 	}
 	if st.RefusedRequest != "" { // the state of the account is that of the request
@@ -279,24 +279,24 @@ func runningAccount(at string, st accountStatus) doctor.Running {
 	for i, problem := range st.Problems {
 		switch {
 		case i == 0 && st.RefusedRequest != "":
-			text := withoutRemedy(st, st.RefusedRequest, problem.Remedy)
+			text := st.bare(st.RefusedRequest, problem.Remedy)
 			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: problem.Remedy, Fails: true})
 		case strings.Contains(st.Error, problem.Error): // it is the account's own
 			r.Class, r.Problem, r.Error, r.Remedy = problem.Class, problem.Problem, problem.Error, problem.Remedy
 		case problem.Problem == "unsaved", strings.HasPrefix(problem.Problem, "storage_"): // StorageError says it
 		default:
-			text := withoutRemedy(st, problem.Error, problem.Remedy)
+			text := st.bare(problem.Error, problem.Remedy)
 			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: problem.Remedy})
 		}
 	}
 	return r
 }
 
-// withoutRemedy returns the text of an error of the account without its names, and without the
+// bare returns the text of an error of the account without its names, and without the
 // remedy at its end.
-func withoutRemedy(st accountStatus, text, remedy string) string {
-	_, text = st.withoutName(text)
-	return strings.TrimSuffix(text, ": "+remedy)
+func (s accountStatus) bare(text, remedy string) string {
+	_, text = s.withoutName(text)
+	return withoutRemedy(text, remedy)
 }
 
 // others returns the named accounts of a source, from the running server or else from the storage.

@@ -38,10 +38,19 @@ func (l *lackedScopes) note(failure *tokensource.Error, needed string, now time.
 	l.last[failure.Source].Store(&lackedScope{now, failure})
 	if l.logged.isNews(failure.Source, needed, now) {
 		l.logger.Warn("an upstream refused a request", zap.String("source", failure.Source),
-			zap.String("error", failure.Error()), zap.String("class", string(failure.Class)),
+			zap.String("error", withoutRemedy(failure.Error(), failure.Remedy())), zap.String("class", string(failure.Class)),
 			zap.String("needed", needed), zap.String("problem", failure.Problem()),
 			zap.String("remedy", failure.Remedy()))
 	}
+}
+
+// of returns the last refused request of a source, if its token was of that account. It returns nil if
+// that was long ago.
+func (l *lackedScopes) of(source, account string, now time.Time) []problemStatus {
+	if last := l.last[source].Load(); last == nil || last.failure.Account != account {
+		return nil
+	}
+	return l.problems(source, now)
 }
 
 // problems returns the last refused request of a source, unless that was long ago.
@@ -54,8 +63,7 @@ func (l *lackedScopes) problems(source string, now time.Time) []problemStatus {
 	return []problemStatus{{e.Problem(), e.Class, withRemedy(e.Error(), e.Remedy()), e.Remedy()}}
 }
 
-// upstreamProblems returns what the upstreams of a source answered or did not answer, in the last
-// hour.
+// upstreamProblems returns the problems of a source's upstreams in the last hour.
 func (a *App) upstreamProblems(source string, now time.Time) []problemStatus {
 	return append(a.unreached[source].problems(now), a.lackedScopes.problems(source, now)...)
 }

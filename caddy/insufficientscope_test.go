@@ -42,3 +42,21 @@ func TestStatusOfAScopeThatTheUpstreamWants(t *testing.T) {
 		t.Errorf("after an hour: %+v", list)
 	}
 }
+
+// The status of an account shows a missing scope only if the request had a token of that account.
+func TestScopeOfOneAccount(t *testing.T) {
+	app := provisioned(t, tiltify(t))
+	app.watcher("a")(authinject.Result{Outcome: authinject.OutcomeInjected, Status: http.StatusForbidden,
+		InsufficientScope: true, Account: "leela"})
+	for account, want := range map[string]bool{"leela": true, "fry": false, "": false} {
+		st := app.accountStatus(tokensource.Status{Source: "a", Account: account}, "authorization_code")
+		if got := slices.ContainsFunc(st.Problems, func(p problemStatus) bool {
+			return p.Problem == "insufficient_scope" && strings.HasPrefix(p.Error, `token source "a", account "leela": `)
+		}); got != want {
+			t.Errorf("account %q: %+v", account, st.Problems)
+		}
+	}
+	if list := app.upstreamProblems("a", time.Now()); len(list) != 1 {
+		t.Errorf("the problems of the upstream are %+v", list)
+	}
+}

@@ -155,10 +155,14 @@ func (a *App) log(e tokensource.Event) {
 	if e.Account != "" {
 		fields = append(fields, zap.String("account", e.Account))
 	}
-	if e.Err != nil {
-		fields = append(fields, zap.Error(e.Err))
+	failure, remedy := cmp.Or(e.Failure, failure), ""
+	if failure != nil {
+		remedy = failure.Remedy()
 	}
-	if failure = cmp.Or(e.Failure, failure); failure != nil {
+	if e.Err != nil {
+		fields = append(fields, zap.String("error", withoutRemedy(e.Err.Error(), remedy)))
+	}
+	if failure != nil {
 		fields = append(fields, zap.String("class", string(failure.Class)))
 		if counted {
 			fields = append(fields, zap.Int("attempts", e.Attempts))
@@ -166,7 +170,7 @@ func (a *App) log(e tokensource.Event) {
 		if problem := failure.Problem(); problem != "" {
 			fields = append(fields, zap.String("problem", problem))
 		}
-		if remedy := failure.Remedy(); remedy != "" {
+		if remedy != "" {
 			fields = append(fields, zap.String("remedy", remedy))
 		}
 		if failure.Endpoint != "" {

@@ -69,7 +69,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 		log = l.logger.Error // the configuration, or this machine's clock, has to be corrected
 		text := strings.TrimPrefix(r.Detail, fmt.Sprintf("token source %q: ", source))
 		l.last[source].Store(&refusedRequest{
-			at: time.Now(), text: strings.TrimSuffix(text, ": "+r.Remedy), problem: r.Problem, remedy: r.Remedy,
+			at: time.Now(), text: withoutRemedy(text, r.Remedy), problem: r.Problem, remedy: r.Remedy,
 			proof: r.Outcome == authinject.OutcomeRefused,
 		})
 	case r.Problem == "no_account": // see [tokensource.Remedies]; no token request failed, so nothing else logs it
@@ -80,7 +80,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 	}
 	if l.logged.isNews(string(r.Outcome), source+" "+r.Detail, time.Now()) {
 		fields := []zap.Field{zap.String("source", source), zap.String("class", string(r.Class)),
-			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status)}
+			zap.String("outcome", string(r.Outcome)), zap.String("error", withoutRemedy(r.Detail, r.Remedy)), zap.Int("status", r.Status)}
 		if r.Problem != "" {
 			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", r.Remedy))
 		}
@@ -120,7 +120,7 @@ func (a *App) watcher(source string) func(authinject.Result) {
 	return func(r authinject.Result) {
 		count(r)
 		if r.InsufficientScope {
-			a.lackedScopes.note(a.pooled[source].source.Account("").InsufficientScope(r.NeededScope),
+			a.lackedScopes.note(a.pooled[source].source.Account(r.Account).InsufficientScope(r.NeededScope),
 				r.NeededScope, time.Now())
 		}
 		switch r.Outcome {

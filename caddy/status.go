@@ -162,8 +162,8 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
-	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.upstreamProblems(st.Source, now),
-		a.sharedAddresses(a.routes.listens[st.Source])) {
+	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.unreached[st.Source].problems(now),
+		a.lackedScopes.of(st.Source, st.Account, now), a.sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}
 	if !ok {
@@ -221,6 +221,10 @@ func withRemedy(text, remedy string) string {
 	}
 	return text + ": " + remedy
 }
+
+// withoutRemedy removes a remedy from the end of a text. It is for a line of the log, where the
+// remedy is a member of its own.
+func withoutRemedy(text, remedy string) string { return strings.TrimSuffix(text, ": "+remedy) }
 
 // detailed returns s with what the provider said.
 func (s accountStatus) detailed(st tokensource.Status, details bool) accountStatus {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -257,8 +258,7 @@ func TestLogOfAnUnsavedToken(t *testing.T) {
 	}
 }
 
-// A line of the log has the remedy as a member, even if the error ends with it. So one query finds
-// the remedies of all lines.
+// In every line of the log, the remedy is a member of its own. It is not at the end of the error, too.
 func TestLogHasTheRemedy(t *testing.T) {
 	var out strings.Builder
 	a := &App{logger: zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"}),
@@ -268,10 +268,17 @@ func TestLogHasTheRemedy(t *testing.T) {
 		t.Fatalf("%q does not end with its remedy", failure)
 	}
 	a.log(tokensource.Event{Kind: tokensource.EventRefreshFailed, Source: "a", Err: failure})
-	lacked := newLackedScopes(a.logger, slices.Values([]string{"a"}))
-	lacked.note(failure, "orders.write", time.Now())
-	if want := `"remedy":"` + failure.Remedy() + `"`; strings.Count(out.String(), want) != 2 {
-		t.Errorf("the lines lack %s: %s", want, out.String())
+	newLackedScopes(a.logger, slices.Values([]string{"a"})).note(failure, "orders.write", time.Now())
+	newRefusals(a.logger, slices.Values([]string{"a"})).note("a", authinject.Result{Outcome: authinject.OutcomeDestination,
+		Detail: failure.Error(), Problem: failure.Problem(), Remedy: failure.Remedy()})
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("got %d lines: %s", len(lines), out.String())
+	}
+	for _, line := range lines {
+		if strings.Count(line, failure.Remedy()) != 1 || !strings.Contains(line, `"remedy":"`+failure.Remedy()+`"`) {
+			t.Errorf("the remedy is not one member: %s", line)
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ var configurationMistakes = []Remedy{
 		Do: "add the scope[ {needed}] to the option scopes, and allow it for this client at the provider. " +
 			"The token in use keeps its scopes {rescope}. If scopes has it already, check the rights of the account at the API",
 		More: "This is a warning, because other requests may succeed. The upstream's answer is passed on, with the reason in " +
-			"`Proxy-Status`. The state of the source shows the last such request for an hour.",
+			"`Proxy-Status`. The state of the account shows the last such request for an hour.",
 	},
 	{
 		Problem: "clock", Text: clockReason, Class: ClassOperator,
