@@ -21,7 +21,7 @@ const maxAccountName = 256
 // bytes, not valid UTF-8, or it has control characters.
 func CheckAccountName(name string) error {
 	if name == "" || len(name) > maxAccountName || !isText(name) {
-		return fmt.Errorf("an account's name has 1 to %d bytes of text, without control characters", maxAccountName)
+		return fmt.Errorf("an account's name must be 1 to %d bytes of UTF-8 text without control characters", maxAccountName)
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func isText(s string) bool {
 }
 
 // Account returns the account of that name. The empty name means the unnamed account. An account is
-// loaded into memory when it is first used, and dropped from it after it was not used for a while.
+// loaded into memory at its first use, and dropped from memory after a while without use.
 func (s *Source) Account(name string) *Account {
 	if e := s.find(name); e != nil {
 		return &e.Account
@@ -116,17 +116,16 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, s.named("", failedStorage("the storage cannot be listed", err))
 		}
-		left := 0
+		failed, class := 0, ClassWait
 		for _, key := range keys {
 			rec, err := s.recordAt(ctx, key)
 			if err != nil {
-				left++
-				failure := &Error{Source: s.cfg.Name, Class: ClassWait, Reason: fmt.Sprintf("%d of its records cannot be "+
-					"read, the last because %v", left, err), cause: err}
+				failed++
 				if vault.Unusable(err) {
-					failure.Class = ClassOperator
+					class = ClassOperator // one damaged record is enough
 				}
-				unreadable = failure
+				unreadable = &Error{Source: s.cfg.Name, Class: class, Reason: fmt.Sprintf("%d of its records cannot be "+
+					"read, the last because %v", failed, err), cause: err}
 			}
 			if rec != nil && rec.Account != "" && !s.forgotten(rec.Disconnected, rec.Decided) {
 				names = append(names, rec.Account)

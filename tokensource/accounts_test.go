@@ -113,6 +113,13 @@ func TestAccounts(t *testing.T) {
 			!strings.Contains(e.Reason, "1 of its records") {
 			t.Errorf("%v, %v", names, err)
 		}
+		// A damaged record makes it the operator's, though a later record only cannot be read now.
+		storage.fail("y.json", errDisk, nil)
+		_, err = src.Accounts(t.Context())
+		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "2 of its records") {
+			t.Error(err)
+		}
+		storage.fail("records/", nil, errDisk)
 		_ = memory.Delete(t.Context(), prefix+"x.json")
 		virtual.Advance(25 * time.Hour)
 		if names, err := src.Accounts(t.Context()); err != nil || !slices.Equal(names, []string{"alice", "carol"}) {

@@ -106,7 +106,8 @@ type Config struct {
 	// [NeverExpires] means until the token is refused; then an expires_in of 0 means the same.
 	// Otherwise a token with an expires_in of 0 is not used.
 	DefaultLifetime time.Duration
-	// Timeout bounds one token request, including reading the response body. The default is 10 s.
+	// Timeout bounds one token request, including reading the response body, and including further
+	// attempts with another client secret or a new nonce. The default is 10 s.
 	Timeout time.Duration
 
 	// DeadGrantErrors are error codes, in addition to invalid_grant, by which this provider says

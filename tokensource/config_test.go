@@ -24,6 +24,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"client_id is needed", func(c *tokensource.Config) { c.ClientID = "" }},
 		{"absolute https URL", func(c *tokensource.Config) { c.TokenURL = "/token" }},
 		{"absolute https URL", func(c *tokensource.Config) { c.TokenURL = "https://%zz" }},
+		{"absolute https URL", func(c *tokensource.Config) { c.TokenURL = "https://:443/token" }},
 		{"fragment", func(c *tokensource.Config) { c.TokenURL += "#f" }},
 		{"fragment", func(c *tokensource.Config) { c.TokenURL += "#" }},
 		{"user name or password", func(c *tokensource.Config) { c.TokenURL = "https://u:p@login.example.com/" }},

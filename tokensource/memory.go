@@ -51,7 +51,7 @@ func (m *MemoryStorage) Delete(_ context.Context, key string) error {
 func (m *MemoryStorage) List(_ context.Context, prefix string, _ bool) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	keys := slices.Collect(maps.Keys(m.values))
+	keys := slices.Sorted(maps.Keys(m.values))
 	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) }), nil
 }
 

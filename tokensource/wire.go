@@ -25,7 +25,7 @@ import (
 type wire struct {
 	cfg  *Config
 	base http.RoundTripper
-	// secret is the index of the client secret that was accepted last.
+	// secret is the index of the client secret that the provider did not refuse last.
 	secret atomic.Int32
 	// lockOuts holds the time until which no request may be sent to a token URL.
 	lockOuts  sync.Map // URL -> deadline
@@ -84,6 +84,10 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	var ans *TokenResponse
 	audience := w.audience(variables, tokenURL)
 	req.audience = w.issuerOr(variables, tokenURL)
+	// All attempts together have one time limit: other processes count the time of a request from its
+	// mark, and then send the refresh token themselves.
+	ctx, cancel := w.cfg.Clock.limit(ctx, w.cfg.Timeout)
+	defer cancel()
 	failed := w.eachSecret(ctx, func(secret Secret) (failed *Error) {
 		ans, failed = w.postOnce(ctx, tokenURL, audience, req, secret)
 		return failed
@@ -91,8 +95,8 @@ func (w *wire) post(ctx context.Context, tokenURL string, variables map[string]s
 	return ans, failed
 }
 
-// eachSecret makes a request with the client secret that was accepted last, and then with the others
-// for as long as the answer is that the client is not accepted.
+// eachSecret makes a request with the client secret that was not refused last, and then with the
+// others for as long as the answer is that the client is not accepted.
 func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error {
 	secrets := w.cfg.ClientSecrets
 	if len(secrets) == 0 {
@@ -126,12 +130,9 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 	return refused
 }
 
-// postOnce makes one token request. audience is who a client assertion is for.
+// postOnce makes one token request. audience is the claim aud of a client assertion.
 func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Request,
 	secret Secret) (*TokenResponse, *Error) {
-	ctx, cancel := w.cfg.Clock.limit(ctx, w.cfg.Timeout)
-	defer cancel()
-
 	urlOption := optionOf("token_url", w.cfg.TokenURL)
 	if req.api != nil {
 		urlOption = "api_url"
@@ -302,9 +303,9 @@ func (w *wire) headers(ctx context.Context) (http.Header, error) {
 func CheckEndpoint(option, raw string) error {
 	u, err := url.Parse(raw)
 	switch {
-	case err != nil || u.Host == "":
+	case err != nil || u.Hostname() == "": // the host of https://:443/token is :443
 		return fmt.Errorf("%s must be an absolute https URL, such as https://login.example.com/path", option)
-	case u.Fragment != "" || strings.Contains(raw, "#"):
+	case strings.Contains(raw, "#"):
 		return fmt.Errorf("%s must not have a fragment (RFC 6749 section 3)", option)
 	case u.User != nil:
 		return fmt.Errorf("%s must not hold a user name or password; use client_id and client_secret", option)

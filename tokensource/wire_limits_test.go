@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -310,4 +311,28 @@ func TestUnreachableTokenEndpoint(t *testing.T) {
 			t.Errorf("%s: %q at %q", name, e.Reason, e.Endpoint)
 		}
 	}
+}
+
+// All attempts with several client secrets end within one Timeout. Other processes count the time of
+// a request from its mark, and send the refresh token themselves when it is over.
+func TestAttemptsShareOneTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: func(n int, _ url.Values) reply {
+			if n == 1 {
+				slow := refused(http.StatusUnauthorized, "invalid_client")
+				slow.delay = 9 * time.Second
+				return slow
+			}
+			return reply{delay: time.Hour}
+		}}
+		src := newSource(t, ep, func(cfg *tokensource.Config) {
+			cfg.ClientSecrets = append(cfg.ClientSecrets, tokensource.Literal("second"))
+		})
+		began := time.Now()
+		_, err := src.Token(context.Background())
+		asError(t, err, tokensource.ClassWait)
+		if took := time.Since(began); ep.count() != 2 || took != 10*time.Second {
+			t.Errorf("%d attempts took %v", ep.count(), took)
+		}
+	})
 }
