@@ -28,14 +28,14 @@ func browsers(siteHosts, allowOrigins, allowHosts []string) (*authinject.Browser
 // parseAllowed parses the list of an option, which may be a single star.
 func parseAllowed(option string, configured []string,
 	parse func(...string) ([]string, error)) (list []string, all bool, err error) {
-	if slices.Equal(configured, []string{"*"}) {
-		return nil, true, nil
-	}
 	resolved := slices.Clone(configured)
 	for i := range resolved {
 		if err := resolveOption(option, &resolved[i]); err != nil {
 			return nil, false, err
 		}
+	}
+	if slices.Equal(resolved, []string{"*"}) {
+		return nil, true, nil
 	}
 	if list, err = parse(resolved...); err != nil {
 		return nil, false, fmt.Errorf("%s: %w", option, err)
@@ -51,8 +51,8 @@ var purposePlaceholders = func() (names [len(authinject.PurposeFields)]string) {
 	return names
 }()
 
-// announced reports whether the client announced a prefetch. That is too slow to do for every
-// request; clients other than browsers send no Sec-Fetch-Site.
+// announced reports whether the client announced a prefetch. This is slow, so it is only asked about
+// requests with Sec-Fetch-Site, which only browsers send.
 func announced(repl *caddy.Replacer) bool {
 	for _, placeholder := range purposePlaceholders {
 		if purpose, _ := repl.GetString(placeholder); purpose != "" && authinject.SaysPrefetch(purpose) {

@@ -89,3 +89,24 @@ func TestWebPages(t *testing.T) {
 		}
 	}
 }
+
+// A star is a star, whether it is written or comes from a placeholder.
+func TestStarOfAPlaceholder(t *testing.T) {
+	t.Setenv("ORIGINS", "*")
+	srv := provider(t, tokensourcetest.Config{})
+	addr := rig.FreeAddr(t)
+	run(t, site(srv, addr, srv.URL, "allow_origins {env.ORIGINS}"))
+	req, err := http.NewRequest(http.MethodPost, "http://"+addr+"/api/x", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Origin", "http://app.example")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Errorf("a page of another origin got %d", res.StatusCode)
+	}
+}

@@ -82,12 +82,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	var implied []string
 	p.Upstreams, implied = config.upstreams(name, a.upstreamTransport)
 	for i, u := range p.Upstreams {
-		for _, destination := range src.Destinations {
-			const misspelt = 3 // letters
-			if suggest.Distance(u.Address, destination, misspelt) < misspelt {
-				p.Upstreams[i].Meant = destination
-			}
-		}
+		p.Upstreams[i].Meant = meant(u.Address, src.Destinations)
 	}
 	if src.destinations.isZero() {
 		p.Destinations, err = authinject.ParseDestinations(implied...)
@@ -99,6 +94,21 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 	}
 	p.Destinations, err = src.destinations.of(p.Variables)
 	return p, err
+}
+
+// meant returns the destination that is written most like the address of an upstream. It is empty if
+// none is written almost like it. A pattern is none, since no upstream can be written so.
+func meant(upstream string, destinations []string) (nearest string) {
+	least := 3 // letters
+	for _, d := range destinations {
+		if !strings.Contains(d, "/") {
+			d = "https://" + d
+		}
+		if distance := suggest.Distance(upstream, d, least); distance < least && !strings.Contains(d, "*") {
+			nearest, least = d, distance
+		}
+	}
+	return nearest
 }
 
 // onePlaceholder matches a text that is one placeholder, and so no secret.

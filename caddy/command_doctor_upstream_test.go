@@ -176,3 +176,23 @@ func TestDoctorSendsTheUpstreamNothing(t *testing.T) {
 		t.Errorf("%d token requests", n)
 	}
 }
+
+// doctor proposes the destination that is written most like an upstream.
+func TestMeantUpstream(t *testing.T) {
+	for name, c := range map[string]struct {
+		upstream     string
+		destinations []string
+		want         string
+	}{
+		"nearest":        {"https://api1.example.com", []string{"https://api.example.com", "https://api22.example.com"}, "https://api.example.com"},
+		"nearest, last":  {"https://api1.example.com", []string{"https://api22.example.com", "https://api.example.com"}, "https://api.example.com"},
+		"without scheme": {"https://api.exmaple.com", []string{"api.example.com"}, "https://api.example.com"},
+		"socket":         {"unix//run/ap.sock", []string{"unix//run/api.sock"}, "unix//run/api.sock"},
+		"pattern":        {"https://a.example.com", []string{"https://*.example.com"}, ""},
+		"too different":  {"https://api.example.com", []string{"https://api.orders.example.com"}, ""},
+	} {
+		if got := meant(c.upstream, c.destinations); got != c.want {
+			t.Errorf("%s: %q, not %q", name, got, c.want)
+		}
+	}
+}
