@@ -38,7 +38,7 @@ func (l *lackedScopes) note(failure *tokensource.Error, needed string, now time.
 	l.last[failure.Source].Store(&lackedScope{now, failure})
 	if l.logged.isNews(failure.Source, needed, now) {
 		l.logger.Warn("an upstream refused a request", zap.String("source", failure.Source),
-			zap.String("error", withoutRemedy(failure.Error(), failure.Remedy())), zap.String("class", string(failure.Class)),
+			zap.String("error", failure.Error()), zap.String("class", string(failure.Class)),
 			zap.String("needed", needed), zap.String("problem", failure.Problem()),
 			zap.String("remedy", failure.Remedy()))
 	}

@@ -155,14 +155,10 @@ func (a *App) log(e tokensource.Event) {
 	if e.Account != "" {
 		fields = append(fields, zap.String("account", e.Account))
 	}
-	failure, remedy := cmp.Or(e.Failure, failure), ""
-	if failure != nil {
-		remedy = failure.Remedy()
-	}
 	if e.Err != nil {
-		fields = append(fields, zap.String("error", withoutRemedy(e.Err.Error(), remedy)))
+		fields = append(fields, zap.Error(e.Err))
 	}
-	if failure != nil {
+	if failure = cmp.Or(e.Failure, failure); failure != nil {
 		fields = append(fields, zap.String("class", string(failure.Class)))
 		if counted {
 			fields = append(fields, zap.Int("attempts", e.Attempts))
@@ -170,7 +166,7 @@ func (a *App) log(e tokensource.Event) {
 		if problem := failure.Problem(); problem != "" {
 			fields = append(fields, zap.String("problem", problem))
 		}
-		if remedy != "" {
+		if remedy := failure.Remedy(); remedy != "" {
 			fields = append(fields, zap.String("remedy", remedy))
 		}
 		if failure.Endpoint != "" {

@@ -80,7 +80,7 @@ func (l *refusals) note(source string, r authinject.Result) {
 	}
 	if l.logged.isNews(string(r.Outcome), source+" "+r.Detail, time.Now()) {
 		fields := []zap.Field{zap.String("source", source), zap.String("class", string(r.Class)),
-			zap.String("outcome", string(r.Outcome)), zap.String("error", withoutRemedy(r.Detail, r.Remedy)), zap.Int("status", r.Status)}
+			zap.String("outcome", string(r.Outcome)), zap.String("error", r.Detail), zap.Int("status", r.Status)}
 		if r.Problem != "" {
 			fields = append(fields, zap.String("problem", r.Problem), zap.String("remedy", r.Remedy))
 		}

@@ -222,8 +222,7 @@ func withRemedy(text, remedy string) string {
 	return text + ": " + remedy
 }
 
-// withoutRemedy removes a remedy from the end of a text. It is for a line of the log, where the
-// remedy is a member of its own.
+// withoutRemedy removes a remedy from the end of a text. It is for places that show the remedy apart.
 func withoutRemedy(text, remedy string) string { return strings.TrimSuffix(text, ": "+remedy) }
 
 // detailed returns s with what the provider said.
