@@ -26,7 +26,7 @@ type exchange struct {
 	private [1]string    // Cache-Control of the answer, if it had none
 
 	check     bool     // the request is a health check
-	page      string   // origin of the web page of another site that made the request, if one did
+	page      string   // origin of the page that made the request, if the page belongs to another site
 	announced []string // names of the client's trailers
 	source    TokenSource
 
@@ -138,10 +138,10 @@ func (x *exchange) base() http.RoundTripper {
 	return x.t.base()
 }
 
-// isolate closes a health check's connection after its use, if a request with a token could get it.
-// Transports look up idle connections by URL, but a health check may connect elsewhere: to a unix
-// socket, or through a proxy for plain HTTP. Over TLS to a network address this is safe, because the
-// server has proved that it is the URL's host.
+// isolate has the connection of a health check closed after its use, if a request with a token could
+// get it. Transports look up idle connections by URL, but a health check may connect elsewhere: to a
+// unix socket, or through a proxy for plain HTTP. A connection over TLS to a network address stays
+// open, because the server has proved that it is the URL's host.
 func (x *exchange) isolate() {
 	if !x.check || x.t.HealthCheckBase != nil {
 		return
@@ -339,8 +339,8 @@ func checkMethod(method string) error {
 		!strings.EqualFold(method, http.MethodTrace) && !strings.EqualFold(method, "TRACK") {
 		return nil
 	}
-	return errors.New("an upstream answers " + strings.ToUpper(method) +
-		" with the request as it arrived, including the token")
+	return errors.New("the method " + strings.ToUpper(method) +
+		" is refused: an upstream would answer it with the whole request, including the token")
 }
 
 // errConnect refuses CONNECT, whose target is a host and a port (RFC 9110 section 9.3.6).

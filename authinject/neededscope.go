@@ -31,7 +31,7 @@ func neededScope(res *http.Response) (scope string, lacking bool) {
 	return "", false
 }
 
-// isNotOfScopes reports whether c occurs in no list of scopes.
+// isNotOfScopes reports whether c must not be in a list of scopes (RFC 6749 section 3.3).
 func isNotOfScopes(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' }
 
 // lackedScope says that the token lacks a scope, which may be empty.

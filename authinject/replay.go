@@ -122,8 +122,8 @@ func (x *exchange) again(c *credential) *http.Request {
 }
 
 // discard reads up to drainMost bytes of an answer that the client does not get, and closes it. It
-// waits at most wait for that. If the upstream keeps its answer open, the goroutine ends with the
-// request.
+// waits at most wait for that. If the answer does not end, the reading goes on in the background and
+// stops when the request's context ends.
 func discard(body io.ReadCloser, wait time.Duration) {
 	done := make(chan struct{})
 	go func() {

@@ -275,7 +275,7 @@ func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 	})
 	switch {
 	case !used && invalid:
-		add("callers", doctor.Skip, "no route uses this source, which the error of the step configuration may explain", "")
+		add("callers", doctor.Skip, "no route uses this source. The error of the step configuration may be the reason", "")
 		return
 	case !used:
 		add("callers", doctor.Warn, "no route uses this source",

@@ -63,18 +63,18 @@ func (c Clock) passed(d deadline) bool {
 }
 
 const (
-	// stoodStill is how late a timer is if the process did not run: the virtual machine or the
-	// container was paused, or a debugger stopped it.
+	// stoodStill is how late a timer has to be before the process counts as paused: the virtual
+	// machine or the container was paused, or a debugger stopped it.
 	stoodStill = 100 * time.Millisecond
-	// lateAnswer is how long a request goes on after its time if the process stood still. It is
-	// shorter than quickRetry, so a request that is hardly late still ends before other processes send
-	// the refresh token.
+	// lateAnswer is how much longer a request may take after a pause of the process. It is shorter
+	// than quickRetry. So after a short pause, the request still ends before other processes send the
+	// refresh token.
 	lateAnswer = 750 * time.Millisecond
 )
 
 // limit returns a context for a request, which ends with [context.DeadlineExceeded] after d. If the
-// process stood still meanwhile, the answer may have arrived and not have been read. A provider
-// that rotates refresh tokens gives it only once. So the context then ends after a further lateAnswer.
+// process was paused meanwhile, the context ends a lateAnswer later. The answer may have arrived
+// during the pause, and a provider that rotates refresh tokens gives it only once.
 func (c Clock) limit(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	inner, cancel := context.WithCancelCause(ctx)
 	timer := c.afterRunning(d, func() { cancel(context.DeadlineExceeded) })
@@ -86,8 +86,8 @@ func (c Clock) limit(ctx context.Context, d time.Duration) (context.Context, con
 	}
 }
 
-// afterRunning calls do after d. Whenever the process stood still until then, it waits for a further
-// lateAnswer.
+// afterRunning calls do after d. If the process was paused at that time, it waits for a further
+// lateAnswer, and checks again.
 func (c Clock) afterRunning(d time.Duration, do func()) *time.Timer {
 	due := c.Elapsed() + d
 	return time.AfterFunc(d, func() {
@@ -102,15 +102,16 @@ func (c Clock) afterRunning(d time.Duration, do func()) *time.Timer {
 // limitedContext is a context whose error is its cause, as it is in a context with a deadline.
 type limitedContext struct {
 	context.Context
-	// deadline is when it ends unless the process stands still. Package net divides the time until
-	// then among the addresses of a host.
+	// deadline is when the context ends unless the process is paused. Package net divides the time
+	// until then among the addresses of a host.
 	deadline time.Time
 	done     chan struct{} // closed when the context has ended
 }
 
 func (l limitedContext) Deadline() (time.Time, bool) { return l.deadline, true }
 
-// Done has a channel of its own, so that the contexts derived from this one ask its Err.
+// Done returns a channel that is not the inner context's. Package context takes the error of a derived
+// context from the inner one if the two share a channel, and this context's Err differs.
 func (l limitedContext) Done() <-chan struct{} { return l.done }
 
 func (l limitedContext) Err() error {

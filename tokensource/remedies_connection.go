@@ -105,7 +105,7 @@ var connectionFailures = []Remedy{
 	{
 		Problem: "unknown_authority", Text: "the token endpoint's certificate is not trusted", Class: ClassOperator,
 		Cause: "This machine does not know the authority that issued the certificate. It is a private authority, or the " +
-			"one of a proxy that reads TLS.",
+			"one of a proxy that inspects TLS traffic.",
 		Do: "let the source trust the authority[ {ca}]: write the line tls_trust_pool file /path/to/ca.pem into the block " +
 			"token_transport http of the source. Or add the authority to the system's store, and start the server again",
 		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. On Linux, the " +

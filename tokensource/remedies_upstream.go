@@ -33,7 +33,7 @@ var upstreamProblems = []Remedy{
 	{
 		Problem: "upstream_unknown_authority", Text: "the upstream's certificate is not trusted", Class: ClassOperator,
 		Cause: "The certificate of the upstream was issued by an authority that this machine does not know, " +
-			"such as a private authority, or the authority of a proxy that reads TLS.",
+			"such as a private authority, or the authority of a proxy that inspects TLS traffic.",
 		Do: "trust the authority[ {ca}] that issued it. Write the line tls_trust_pool file /path/to/ca.pem into " +
 			innerTransport + ". Or add the authority to the system's store, and start the server again",
 		More: "The client gets Caddy's own 502. The section on [the token " +
@@ -55,7 +55,7 @@ var upstreamProblems = []Remedy{
 	},
 	{
 		Problem: "upstream_no_tls", Text: "the upstream speaks no TLS at this port", Class: ClassOperator,
-		Cause: "The address of the upstream begins with https, and the server at this port speaks plain http or something else.",
+		Cause: "This proxy uses TLS for the upstream, but the server at this port does not.",
 		Do:    "check the scheme and the port[ ({host})] of the upstream",
 		More:  "The client gets Caddy's own 502.",
 	},

@@ -85,11 +85,11 @@ type situation struct {
 	granted *Record
 	failure *Error
 
-	counters
+	phase
 }
 
-// counters are the fields of a [situation] that a lock, a mark and a token request set to zero.
-type counters struct {
+// phase is the part of a [situation] that begins anew after a lock, a mark and a token request.
+type phase struct {
 	// fresh is true if stored and readErr are from a read, or mark was stored, since the last pause.
 	fresh bool
 	// probed is true once a write was tested since the last pause. probeErr is the error of that test.
@@ -150,13 +150,13 @@ func (s *situation) readRecord(stored *Record, err error) {
 // tookLock notes that the lock was taken, or that the wait for it timed out.
 func (s *situation) tookLock(contended, without bool, barred *Error) {
 	s.lockTried, s.contended, s.withoutLock, s.barred = true, contended, without, barred
-	s.counters = counters{}
+	s.phase = phase{}
 }
 
 // storedMark notes the result of storing a mark. The mark counts as a read: planMarked reads again
 // only after a pause.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
-	s.counters = counters{}
+	s.phase = phase{}
 	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
 	s.marks, s.remarked = s.marks+1, s.asks > 0
 	if err == nil {
@@ -166,7 +166,7 @@ func (s *situation) storedMark(mark *Record, settle time.Duration, err error, st
 
 // answered notes how a token request ended.
 func (s *situation) answered(granted *Record, failure *Error) {
-	s.counters = counters{}
+	s.phase = phase{}
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 

@@ -297,7 +297,7 @@ func TestCommandsThatFail(t *testing.T) {
 	}{
 		{[]string{"sttaus"}, `unknown command "sttaus" (did you mean status?); known are`},
 		{[]string{"login", "b"}, `unknown source "b"; configured are: a`},
-		{[]string{"login", "a", "--account", "x\x01"}, "an account's name has"},
+		{[]string{"login", "a", "--account", "x\x01"}, "an account's name must be"},
 		{[]string{"logout", "a"}, "a is not connected"},
 		{[]string{"status", "b"}, `unknown source "b"`},
 		{[]string{"status", "--config", "missing"}, "missing: no such file"},
