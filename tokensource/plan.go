@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -9,9 +10,10 @@ import (
 
 // A refresh is a small transaction: read the stored record, lock it, read it again, store a
 // write-ahead mark, send one token request, store its answer, and only then use it. The lock is
-// only advisory: a storage may lose it. Two rules keep a refresh token from being sent twice. Each
-// process reads the record again and compares generations. And it sends a refresh token only under
-// a mark that it saw stay in the storage.
+// only advisory: a storage may lose it. Two rules keep two processes from sending a refresh token at
+// the same time. Each process reads the record again and compares generations. And it sends a refresh
+// token only after it has stored a mark. If another process may have stored a mark too, it first
+// reads its own mark again. Only a process that is alone may send without a mark.
 //
 // The words of a refresh:
 //
@@ -31,7 +33,7 @@ import (
 // plan returns the next step.
 func plan(s *situation) step {
 	switch {
-	case !s.stores || s.request != nil && s.request.RefreshToken.IsZero() && s.asks > 0:
+	case !s.stores || s.sentNoRefreshToken():
 		return planUnspent(s)
 	case s.granted != nil:
 		return planGranted(s)
@@ -45,9 +47,9 @@ func plan(s *situation) step {
 
 // planRequest leads to a token that another process stored, or to a mark.
 func planRequest(s *situation) step {
-	stored := s.saves > 0 && s.saveErr == nil
+	caughtUp := s.saves > 0 && s.saveErr == nil
 	switch {
-	case stored && s.rested < markSettles/2:
+	case caughtUp && s.rested < markSettles/2:
 		return step{verb: doSleep, wait: markSettles / 2, why: "a process that read the record before this one stored it " +
 			"may store its mark now"}
 	case !s.fresh:
@@ -60,9 +62,9 @@ func planRequest(s *situation) step {
 		}
 	}
 	switch {
-	case stored && s.found == older && s.saves < storeTries:
+	case caughtUp && s.found == older && s.saves < storeTries:
 		return step{verb: doStore, rec: s.rec, why: "a mark was written over the record that was just stored"}
-	case stored && s.current:
+	case caughtUp && s.current:
 		return step{verb: doKeep, rec: s.rec, why: "the record is stored now, and its token is not due"}
 	case s.superseded != nil && s.rec.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.superseded, why: "a person disconnected the account and did not know these tokens"}
@@ -194,38 +196,42 @@ func planGranted(s *situation) step {
 		}
 		return st
 	}
+	rec, failed := cmp.Or(s.saved, s.granted), s.saves > 0 && s.saveErr != nil
 	switch {
-	case s.saves > 0 && s.saveErr != nil && s.saves < storeTries:
-		if s.rested < time.Duration(s.saves)*storeAgain {
-			return step{verb: doSleep, wait: storeAgain, why: "the storage may take it a moment later"}
-		}
-		return step{verb: doStore, rec: s.saved, why: "the old refresh token is no longer valid"}
-	case s.saves > 0 && s.saveErr != nil:
+	case failed && s.saves >= storeTries:
 		return end(s.saved, s.saveErr, "what cannot be stored is kept in memory, and stored later")
-	case s.saves == 1 && s.slow && s.rested < markSettles/2:
+	case failed && s.rested < storeAgain:
+		return step{verb: doSleep, wait: storeAgain, why: "the storage may take it a moment later"}
+	case failed && !s.slow:
+		return step{verb: doStore, rec: s.saved, why: "the old refresh token is no longer valid"}
+	case failed && s.fresh && s.readErr == nil && compare(s.saved, s.stored) == same:
+		return end(s.saved, nil, "what was granted is stored, though the storage reported an error")
+	case s.saves == 1 && s.slow && !failed && s.rested < markSettles/2:
 		return step{verb: doSleep, wait: markSettles / 2, why: "a process that assumed this one to be dead may store its mark"}
-	case s.saves == 1 && s.slow && !s.fresh:
+	case s.saves == 1 && s.slow && !failed && !s.fresh:
 		return step{verb: doRead, why: "a mark may have been written over the new record"}
-	case s.saves == 1 && s.slow && compare(s.saved, s.stored) == older:
+	case s.saves == 1 && s.slow && !failed && compare(s.saved, s.stored) == older:
 		return step{verb: doStore, rec: s.saved, why: "a mark was written over the new record"}
-	case s.saves > 0:
+	case s.saves > 0 && !failed:
 		return end(s.saved, nil, "what was granted is stored")
 	case !s.fresh:
 		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
 	case vault.Unusable(s.readErr):
-		return end(s.granted, s.readErr, "a record that cannot be read is not written over")
+		return end(rec, s.readErr, "a record that cannot be read is not written over")
 	case s.readErr != nil && s.claim != claimed && s.readFailures < storeTries:
 		return step{verb: doSleep, wait: storeAgain, why: "the storage may answer a moment later"}
 	case s.readErr != nil && s.claim != claimed:
-		return end(s.granted, s.readErr, "what is stored may be newer, and is not written over unread")
+		return end(rec, s.readErr, "what is stored may be newer, and is not written over unread")
 	case s.found == decided && s.stored.Disconnected && !s.revoked:
 		return step{verb: doRevoke, rec: s.granted, why: "a person disconnected the account and did not know these tokens"}
 	case s.found == decided:
-		return follow(s, "a person decided meanwhile, and that has priority")
+		return follow(s, "a person connected the account meanwhile, and the new token is due already",
+			"a person decided meanwhile, and that has priority")
 	case s.found >= newer && s.stored.Seed != s.granted.Seed && s.stored.Seed != s.mark.Seed:
-		return follow(s, "another process began with a refresh token that was configured meanwhile, and that has priority")
+		return follow(s, replacedElsewhere, "another process began with a refresh token that was configured meanwhile, "+
+			"and that has priority")
 	}
-	rec, why := s.granted, "what was granted is stored before it is used"
+	why := "what was granted is stored before it is used"
 	if s.overtaken() {
 		rec = rec.clone()
 		rec.Generation = max(rec.Generation, s.stored.Generation+1)
@@ -249,8 +255,10 @@ func planFailure(s *situation) step {
 		return step{verb: doSleep, wait: quickRetry, why: "the answer was lost: the request is sent once more"}
 	case !s.fresh:
 		return step{verb: doRead, why: "another process may have replaced the refresh token"}
+	case s.overtaken() && s.found < differs:
+		return follow(s, "another process is sending the refresh token", "another process took over")
 	case s.overtaken():
-		return follow(s, "another process replaced the refresh token")
+		return follow(s, replacedElsewhere, "another process replaced the refresh token")
 	case quick && vault.Unusable(s.readErr):
 		return step{verb: doFail, rec: s.mark, err: unreadable(s.readErr), storage: s.readErr,
 			why: "a record that cannot be read is not written over"}
@@ -284,8 +292,8 @@ func planFailure(s *situation) step {
 	return step{verb: doStore, rec: rec, why: "other processes need not wait for this request any more"}
 }
 
-// planUnspent gets a token for a source that stores nothing, or by a request that spends no refresh
-// token.
+// planUnspent decides all steps of a source that stores nothing, and the steps after a request
+// without a refresh token.
 func planUnspent(s *situation) step {
 	switch {
 	case s.failure != nil:
@@ -302,9 +310,11 @@ func planUnspent(s *situation) step {
 		return step{verb: doAsk, why: "no refresh token is sent"}
 	case !s.stores:
 		return step{verb: doPublish, rec: s.granted, why: "the source stores nothing"}
+	case s.saves > 0 && s.saveErr != nil:
+		return step{verb: doPublish, rec: s.granted, storage: s.saveErr, dirty: true,
+			why: "what cannot be stored is kept in memory, and stored later"}
 	case s.saves > 0:
-		return step{verb: doPublish, rec: s.granted, storage: s.saveErr, dirty: s.saveErr != nil,
-			why: "what was granted is stored"}
+		return step{verb: doPublish, rec: s.granted, why: "what was granted is stored"}
 	case !s.fresh:
 		return step{verb: doRead, why: "another process may have stored a record meanwhile"}
 	case s.readErr != nil:
@@ -342,14 +352,16 @@ func failUnasked(s *situation, err *Error, storage error, why string) step {
 	}
 }
 
-// follow ends the refresh with a record that another process stored while this one was busy.
-func follow(s *situation, why string) step {
+const replacedElsewhere = "another process replaced the refresh token meanwhile"
+
+// follow ends the refresh with a record that another process stored while this one was busy. due is
+// the reason of the error if that record's token cannot be used.
+func follow(s *situation, due, why string) step {
 	switch {
 	case s.storedFresh:
 		return step{verb: doAdopt, rec: s.stored, why: why}
 	case s.stored.Disconnected:
 		return step{verb: doFail, rec: s.stored, err: notConnected(s.stored), why: why}
 	}
-	e := &Error{Class: ClassWait, Reason: "another process replaced the refresh token meanwhile"}
-	return step{verb: doFail, rec: s.stored, err: e, why: why}
+	return step{verb: doFail, rec: s.stored, err: &Error{Class: ClassWait, Reason: due}, why: why}
 }

@@ -51,6 +51,7 @@ type planWalk struct {
 	began    *Record // the record known at the start
 	others   int     // marks of other processes up to now
 	seenMine bool    // true if the last read saw this process's mark
+	readLast bool    // true if the record was read, and no step since then gave other processes time
 	written  map[*Record]error
 }
 
@@ -140,8 +141,13 @@ func (w *planWalk) apply(st step) (ended bool) {
 		w.now = w.now.Add(time.Minute) // the process was paused
 	}
 	switch st.verb {
+	case doSleep, doLock, doMark, doAsk, doStore: // another process may store a record meanwhile
+		w.readLast = false
+	}
+	switch st.verb {
 	case doRead:
 		stored, err := w.inStorage(), w.storageErr()
+		w.readLast = err == nil
 		if err != nil {
 			stored = nil
 		}
@@ -186,7 +192,7 @@ func (w *planWalk) apply(st step) (ended bool) {
 	case doStore:
 		err := w.storageErr()
 		w.written[st.rec] = err
-		w.storedRecord(st.rec, err, err == nil && w.flip(3))
+		w.storedRecord(st.rec, err, w.flip(3))
 	case doRevoke:
 		w.revoked = true
 	default:
@@ -297,11 +303,12 @@ func (w *planWalk) check(st step) error {
 			return errors.New("a token past its end is served")
 		}
 	case doStore:
-		known := w.fresh && w.readErr == nil || w.saves > 0
+		// A write that failed soon is repeated at once: no other process took over meanwhile.
+		known := w.readLast || w.saves > 0 && w.saveErr != nil && !w.slow
 		switch {
 		case !known && w.claim != claimed:
 			return errors.New("a record is written over that was not read")
-		case w.fresh && w.readErr == nil && compare(st.rec, w.stored) >= newer:
+		case w.readLast && compare(st.rec, w.stored) >= newer:
 			return errors.New("a newer record is written over")
 		}
 	}

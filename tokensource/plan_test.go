@@ -105,6 +105,14 @@ func saved(err error, slow bool) func(*situation) {
 	return func(s *situation) { s.storedRecord(s.rec, err, slow) }
 }
 
+// savedGranted is saved for the record that was granted.
+func savedGranted(err error, slow bool) func(*situation) {
+	return func(s *situation) { s.storedRecord(s.granted, err, slow) }
+}
+
+// foundGranted reads the record that was granted.
+func foundGranted(s *situation) { s.readRecord(s.granted.clone(), nil) }
+
 func notDue(s *situation) { s.current = true }
 
 func is(c claim) func(*situation) { return func(s *situation) { s.claim = c } }
@@ -192,7 +200,7 @@ var planTable = []struct {
 			{name: "nothing newer is stored", s: begun(found(planRecord(5))), verb: doPrepare},
 			{name: "the grant has no request: a person has to log in", s: begun(found(planRecord(5)), refuses(ClassLogin)),
 				verb: doFail, class: ClassLogin},
-			{name: "the grant has no request, because a person has to log in, for the first time since the start",
+			{name: "the grant has no request, because a person has to log in, and no earlier attempt failed",
 				s: begun(found(planRecord(5)), refuses(ClassLogin), tests), verb: doProbe},
 			{name: "the grant has no request, because a person has to log in, and the storage takes no writes",
 				s: begun(found(planRecord(5)), refuses(ClassLogin), tests, func(s *situation) {
@@ -219,7 +227,7 @@ var planTable = []struct {
 			{name: "the record cannot be read, no token lives, and this process is alone",
 				s: begun(ended, unread(errPlanOutage), prepared, is(claimed)), verb: doLock, wait: lockTimeout},
 		}},
-	{"With the lock", "The lock is only advisory. A refresh waits for it for 12 seconds, less the time for which it " +
+	{"Under the lock", "The lock is only advisory. A refresh waits for it for 12 seconds, less the time for which it " +
 		"watched another process's mark, but for 1.5 seconds at least. If the lock could not be taken the last time, it " +
 		"waits for 1.5 seconds. Then it goes on without the lock.", []planRow{
 		{name: "the record was not read since the lock was taken",
@@ -230,9 +238,9 @@ var planTable = []struct {
 		{name: "another process held the lock until a moment ago", s: begun(locked, func(s *situation) {
 			s.contended = true
 		}), verb: doSleep, wait: 500 * time.Millisecond},
-		{name: "the stored record has another process's mark, younger than a request may take",
+		{name: "the stored record has another process's mark, which is not older than a request may take",
 			s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false)))), verb: doProbe},
-		{name: "the stored record has another process's mark, younger than a request may take, and the storage was tried",
+		{name: "the stored record has another process's mark, which is not older than a request may take, and the storage was tried",
 			s: begun(locked, found(planRecord(5, marked("other", 3*time.Second, false))), probed(nil)), verb: doSleep,
 			wait: time.Second},
 		{name: "the stored record has another process's mark that was watched until it was too old, and the storage took " +
@@ -337,6 +345,14 @@ var planTable = []struct {
 			wait: 200 * time.Millisecond},
 		{name: "the storage did not take the record, a moment ago",
 			s: sent(nil, ownMark, saved(errPlanOutage, false), slept(200*time.Millisecond)), verb: doStore},
+		{name: "the storage did not take the record, and needed longer than a second",
+			s: sent(nil, ownMark, savedGranted(errPlanOutage, true), slept(200*time.Millisecond)), verb: doRead},
+		{name: "the storage reported an error, but took the record",
+			s: sent(nil, ownMark, savedGranted(errPlanOutage, true), slept(200*time.Millisecond), foundGranted), verb: doPublish,
+			generation: 6},
+		{name: "the storage did not take the record, and another process took over meanwhile",
+			s:    sent(nil, ownMark, savedGranted(errPlanOutage, true), slept(200*time.Millisecond), found(planRecord(8))),
+			verb: doStore, generation: 9},
 		{name: "the storage did not take the record three times",
 			s:    sent(nil, ownMark, saved(errPlanOutage, false), saved(errPlanOutage, false), saved(errPlanOutage, false)),
 			verb: doPublish, dirty: true},
@@ -345,8 +361,11 @@ var planTable = []struct {
 		{name: "the storage took the record, but needed longer than a second, a moment ago",
 			s: sent(nil, ownMark, saved(nil, true), slept(250*time.Millisecond)), verb: doRead},
 		{name: "the storage took the record, but needed longer than a second, and a mark was written over the record",
-			s: sent(nil, ownMark, func(s *situation) { s.storedRecord(s.granted, nil, true) }, slept(250*time.Millisecond),
+			s: sent(nil, ownMark, savedGranted(nil, true), slept(250*time.Millisecond),
 				found(planRecord(5, marked("other", 0, false)))), verb: doStore, generation: 6},
+		{name: "the storage took the record, but needed longer than a second, after the record could not be read twice",
+			s: sent(nil, unread(errPlanOutage), slept(200*time.Millisecond), unread(errPlanOutage),
+				slept(200*time.Millisecond), ownMark, savedGranted(nil, true)), verb: doSleep, wait: 250 * time.Millisecond},
 		{name: "a refresh token came with an access token that cannot be used, and is stored",
 			s: sent(nil, ownMark, saved(nil, false), func(s *situation) { s.failure = errFailed }), verb: doFail,
 			class: ClassWait},
@@ -455,6 +474,8 @@ var planTable = []struct {
 			generation: 6},
 		{name: "the granted token is stored", s: begun(found(planRecord(5)), unspent, answered(nil), found(planRecord(5)),
 			saved(nil, false)), verb: doPublish},
+		{name: "the granted token could not be stored", s: begun(found(planRecord(5)), unspent, answered(nil),
+			found(planRecord(5)), saved(errPlanOutage, false)), verb: doPublish, dirty: true},
 	}},
 }
 
@@ -509,9 +530,19 @@ func planReasons(t *testing.T) (reasons []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var text func(e ast.Expr) string
+	text = func(e ast.Expr) string {
+		switch e := e.(type) {
+		case *ast.BasicLit:
+			part, _ := strconv.Unquote(e.Value)
+			return part
+		case *ast.BinaryExpr:
+			return text(e.X) + text(e.Y)
+		}
+		return ""
+	}
 	add := func(e ast.Expr) {
-		if text, ok := e.(*ast.BasicLit); ok && text.Kind == token.STRING {
-			reason, _ := strconv.Unquote(text.Value)
+		if reason := text(e); reason != "" {
 			reasons = append(reasons, reason)
 		}
 	}
@@ -528,7 +559,7 @@ func planReasons(t *testing.T) (reasons []string) {
 		}
 		return true
 	})
-	if len(reasons) < 40 {
+	if len(reasons) < 60 {
 		t.Fatalf("found %d reasons in plan.go", len(reasons))
 	}
 	return reasons
@@ -569,12 +600,13 @@ const guaranteesHead = `# What a refresh guarantees
 
 One function, ` + "`plan`" + ` in ` + "`tokensource/plan.go`" + `, decides each step of a refresh. This page is generated from the table of its test. The word in brackets is the [class](failures.md) of an error.
 
-- **Two processes do not send the same refresh token,** with one exception. Before a process sends a refresh token, it stores a write-ahead mark. If another process could have stored a mark too, it reads the record again, and sends only if its own mark is still there. Without a mark, a process sends only if it is alone. The exception is a process that is paused. Then the time for its token request may end before it has stored the answer, and another process may send the same refresh token. Or it may overwrite a newer record, because a storage has no compare-and-swap.
-- **A granted token is stored before it is used**, unless the storage fails. Then the token is kept in memory, and stored as soon as the storage accepts it.
-- **A token past its end is never handed out**, except for about a second after the process was paused or the machine was suspended.
+- **Two processes do not send the same refresh token at the same time,** with one exception. Before a process sends a refresh token, it stores a write-ahead mark. If another process could have stored a mark too, it reads the record again, and sends only if its own mark is still there. Without a mark, a process sends only if it is alone. The exception is a process that is paused. Then the time for its token request may end before it has stored the answer, and another process may send the same refresh token. Or it may overwrite a newer record, because a storage has no compare-and-swap.
+- **After a process stopped or lost an answer, the refresh token is sent again,** by that process or another one: for some seconds, many providers accept it once more.
+- **A granted token is stored before it is used**, unless the source stores nothing, the stored record is damaged, or the storage fails. If it cannot be stored, the token is kept in memory, and stored as soon as the storage accepts it.
+- **A token past its end is never handed out**, with two exceptions: for about a second after the process was paused or the machine was suspended, and after a restart if the wall clock was set back by more than 5 minutes.
 - **A generation never falls**, unless the operator configures another refresh token. Each record is read before it is written. If another process stored a newer generation during a token request, the granted record gets a higher generation and replaces it, unless a person decided meanwhile.
 - **Only a person clears a refresh token.** A refused refresh token is kept, but not sent again.
-- **At most two requests for each refresh.** A refresh sends one token request. If its answer is lost, the refresh sends the request once more, unless a Retry-After or a failure of the previous refresh forbids that. A refresh that failed is tried again after a pause.
+- **At most two token requests for each refresh.** A refresh sends one token request. If its answer is lost, the refresh sends the request once more, unless a Retry-After or a failure of the previous refresh forbids that. A request that the provider refuses because of its client secret or of a DPoP nonce is sent again with the next secret or the new nonce: the refresh token is still unused then. A refresh that failed is tried again after a pause.
 
 A fuzz test checks these rules in random situations. A simulation (` + "`make simulate`" + `) checks them with several processes, a strict provider and random faults.
 `

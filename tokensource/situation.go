@@ -153,11 +153,11 @@ func (s *situation) tookLock(contended, without bool, barred *Error) {
 	s.phase = phase{}
 }
 
-// storedMark notes the result of storing a mark. The mark counts as a read: planMarked reads again
-// only after a pause.
+// storedMark notes the result of storing a mark. A mark that was stored counts as a read: planMarked
+// reads again only after a pause.
 func (s *situation) storedMark(mark *Record, settle time.Duration, err error, stalled bool) {
 	s.phase = phase{}
-	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, true
+	s.mark, s.markErr, s.settle, s.stalled, s.fresh = mark, err, settle, stalled, err == nil
 	s.marks, s.remarked = s.marks+1, s.asks > 0
 	if err == nil {
 		s.dirty, s.readErr = false, nil
@@ -170,12 +170,13 @@ func (s *situation) answered(granted *Record, failure *Error) {
 	s.asks, s.granted, s.failure = s.asks+1, granted, failure
 }
 
-// storedRecord notes the result of storing a record. Before a token request, planRequest then reads
-// the record again, because a mark may have been written over it.
+// storedRecord notes the result of storing a record. What was read before is old then: a mark may
+// have been written over the record.
 func (s *situation) storedRecord(rec *Record, err error, slow bool) {
 	s.saves, s.saved, s.saveErr, s.slow = s.saves+1, rec, err, slow
+	s.fresh, s.rested = false, 0
 	if s.asks == 0 {
-		s.fresh, s.rested, s.dirty = false, 0, s.dirty && err != nil
+		s.dirty = s.dirty && err != nil
 	}
 }
 
@@ -200,6 +201,11 @@ func (s *situation) effectiveClaim() claim {
 		return shared
 	}
 	return s.claim
+}
+
+// sentNoRefreshToken reports whether a request was sent that had no refresh token.
+func (s *situation) sentNoRefreshToken() bool {
+	return s.asks > 0 && s.request != nil && s.request.RefreshToken.IsZero()
 }
 
 // overtaken reports whether another process stored a record after this process's mark. Another
