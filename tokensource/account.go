@@ -145,8 +145,8 @@ type account struct {
 type failed struct {
 	err   *Error
 	until deadline // when the next refresh may begin
-	// attempts counts the refreshes that failed. asked counts the failed refreshes that sent a
-	// token request.
+	// attempts counts the failures that double the pause: since the account last needed a login, and
+	// without those of the storage. asked counts the failed refreshes that sent a token request.
 	attempts, asked int
 	// unasked is true if the storage failed and the provider was therefore not asked. deferred is
 	// true if a token was live at that time.

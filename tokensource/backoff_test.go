@@ -225,3 +225,56 @@ func TestSeveralClientSecrets(t *testing.T) {
 		})
 	}
 }
+
+// The pause after a refusal grows with the refusals. The failures of a storage, and the hours in
+// which an account waits for a person, do not count.
+func TestPauseGrowsWithTheProvidersFailures(t *testing.T) {
+	busy := reply{status: http.StatusServiceUnavailable}
+	synctest.Test(t, func(t *testing.T) {
+		storage := &shelf{Storage: new(tokensource.MemoryStorage)}
+		ep := &endpoint{script: always(busy)}
+		src := newSource(t, ep, lockable, func(cfg *tokensource.Config) {
+			cfg.Grant, cfg.Storage = tokensource.RefreshToken{Initial: tokensource.Literal("seed")}, storage
+		})
+		storage.fail("records/", errDisk, errDisk)
+		src.Warm()
+		virtual.Advance(time.Hour)
+		wantCount(t, ep, 0)
+		storage.fail("records/", nil, nil)
+		for ep.count() == 0 {
+			virtual.Advance(time.Second)
+		}
+		if st := src.Account("").Status(); time.Until(st.RefreshAt) > 2*time.Second {
+			t.Errorf("after the storage failed for an hour, the next try is in %v", time.Until(st.RefreshAt))
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(tokensource.MemoryStorage)
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Minute) }}
+		src, other := newSource(t, ep, connecting(memory)), newSource(t, ep, connecting(memory))
+		connect(t, src, "alice")
+		ep.set(always(refused(http.StatusBadRequest, "invalid_grant")))
+		virtual.Advance(2 * time.Minute)
+		_, err := src.Account("alice").Token(t.Context())
+		asError(t, err, tokensource.ClassLogin)
+		for range 100 { // each use looks whether a person has connected the account
+			virtual.Advance(10 * time.Second)
+			_, _ = src.Account("alice").Token(t.Context())
+		}
+		ep.set(func(n int, _ url.Values) reply { return rotated(n, 2*time.Second) })
+		connect(t, other, "alice")
+		ep.set(always(busy))
+		virtual.Advance(10 * time.Second)
+		before := ep.count()
+		for range 10 {
+			_, _ = src.Account("alice").Token(t.Context())
+			virtual.Advance(time.Second)
+			if ep.count() > before {
+				break
+			}
+		}
+		if st := src.Account("alice").Status(); ep.count() == before || time.Until(st.RefreshAt) > 2*time.Second {
+			t.Errorf("after a login, the next try is in %v, %d requests", time.Until(st.RefreshAt), ep.count()-before)
+		}
+	})
+}

@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// This file holds every pause. The pause after a failed token request depends on who has to act.
-// The first failure is followed by the first pause. Each further failure doubles it, up to the
-// limit. All pauses have jitter.
+// This file holds the pauses of a refresh. The pause after a failed token request depends on who has
+// to act. The first failure is followed by the first pause. Each further failure doubles it, up to
+// the limit. These pauses have jitter, except that of class login.
 //
 //	class      first   limit   reason
-//	wait       1 s     30 s    back within half a minute of the provider's return,
-//	                           and seven requests at most in the first minute
+//	wait       1 s     30 s    back within half a minute of the provider's return
 //	wait, 4xx  30 s    2 min   an answer that no standard defines, often a firewall's: ask seldom
 //	operator   5 s     1 min   an operator fixes it; providers lock out clients that insist
 //	login      2 s     2 s     only the storage is read again, for a new login; no request
@@ -92,8 +91,9 @@ const (
 
 // Pauses of callers, and of tokens in use.
 const (
-	// glance is how long a live token is handed out without reading a clock (without accounts) or
-	// reading only the monotonic one. Reading one of them costs more than the rest of
+	// glance is the longest time for which a live token is handed out without a look at the wall
+	// clock. For a named account, only the monotonic clock is read. For the unnamed account, no clock
+	// is read, unless its token is due soon. Reading a clock costs more than the rest of
 	// [Account.Token]. If a token ended while the machine was suspended, it can still be served for
 	// at most glance.
 	glance = time.Second
@@ -110,10 +110,10 @@ const (
 	probePatience = time.Second
 	// refusedWait bounds the wait for the token that replaces a refused one.
 	refusedWait = 10 * time.Second
-	// rejectCooldown is how long a source stops replacing refused tokens after a replacement was
+	// rejectCooldown is how long an account's refused tokens are not replaced after a replacement was
 	// refused as well: then the token is not the reason for the refusals.
 	rejectCooldown = 30 * time.Second
-	// rejectBurst is how many refused tokens are replaced within rejectCooldown.
+	// rejectBurst is at most how many of an account's refused tokens are replaced within rejectCooldown.
 	rejectBurst = 4
 
 	// checkEvery is how often the storage is read for a login or logout in another process, while
@@ -135,7 +135,7 @@ func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
 	var delay time.Duration
 	switch {
 	case f.err.Subject:
-		delay = min(subjectFirst<<min(f.attempts-1, 16), subjectLimit)
+		return jitter(min(subjectFirst<<min(f.attempts-1, 16), subjectLimit), 0.8, 1.2)
 	case f.unasked && dirty:
 		delay = dirtyPause
 	case f.unasked:
@@ -146,9 +146,6 @@ func (f *failed) pause(dirty, hurry, local bool, now time.Time) time.Duration {
 		delay = steady(f.err.Class, f.err.Status, f.attempts)
 	}
 	delay = jitter(delay, 0.8, 1.2)
-	if f.err.Subject || f.err.Class == ClassLogin {
-		return delay
-	}
 	if f.err.Class == ClassWait && hurry {
 		delay = min(delay, jitter(lostPause, 0.8, 1.2))
 	}

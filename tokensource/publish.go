@@ -157,12 +157,18 @@ func (a *account) failLocked(end step) {
 	if a.dirty.isSet() {
 		e = e.withFacts(unsavedFacts)
 	}
-	f := &failed{err: e, attempts: 1, unasked: end.unasked}
+	f := &failed{err: e, unasked: end.unasked}
 	if before := a.failed; before != nil && before.err.Code == e.Code && before.err.Reason == e.Reason && e.said.IsZero() {
 		e.said = before.err.said // it is the same refusal: keep the provider's text
 	}
 	if a.failed != nil {
-		f.attempts, f.asked, f.lost = a.failed.attempts+1, a.failed.asked, a.failed.lost
+		f.attempts, f.asked, f.lost = a.failed.attempts, a.failed.asked, a.failed.lost
+	}
+	switch {
+	case e.Class == ClassLogin && !e.Subject:
+		f.attempts = 0
+	case !end.unasked:
+		f.attempts++
 	}
 	if end.asked {
 		f.asked++
