@@ -124,8 +124,8 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 				if vault.Unusable(err) {
 					class = ClassOperator // one damaged record is enough
 				}
-				unreadable = &Error{Source: s.cfg.Name, Class: class, Reason: fmt.Sprintf("%d of its records cannot be "+
-					"read, the last because %v", failed, err), cause: err}
+				unreadable = &Error{Source: s.cfg.Name, Class: class,
+					Reason: fmt.Sprintf("%d of the source's stored records cannot be read", failed), cause: err}
 			}
 			if rec != nil && rec.Account != "" && !s.forgotten(rec.Disconnected, rec.Decided) {
 				names = append(names, rec.Account)

@@ -110,13 +110,13 @@ func TestAccounts(t *testing.T) {
 		connect(t, newSource(t, ep, connecting(memory), func(c *tokensource.Config) { c.ClientID = "other" }), "dave")
 		names, err := src.Accounts(t.Context())
 		if e := asError(t, err, tokensource.ClassOperator); !slices.Equal(names, []string{"alice", "bob", "carol"}) ||
-			!strings.Contains(e.Reason, "1 of its records") {
+			!strings.Contains(e.Reason, "1 of the source's stored records") {
 			t.Errorf("%v, %v", names, err)
 		}
 		// A damaged record makes it the operator's, though a later record only cannot be read now.
 		storage.fail("y.json", errDisk, nil)
 		_, err = src.Accounts(t.Context())
-		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "2 of its records") {
+		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Reason, "2 of the source's stored records") {
 			t.Error(err)
 		}
 		storage.fail("records/", nil, errDisk)

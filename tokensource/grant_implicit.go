@@ -32,7 +32,7 @@ func (Implicit) Redeem(l *Login, answer url.Values) (Request, error) {
 	members := make(map[string]json.RawMessage, len(answer))
 	for name, values := range answer {
 		if len(values) != 1 {
-			return Request{}, &Error{Class: ClassLogin, Reason: "the provider's answer holds a parameter twice"}
+			return Request{}, &Error{Class: ClassLogin, Reason: "the provider's answer contains a parameter more than once"}
 		}
 		members[name], _ = json.Marshal(values[0]) // a string always marshals
 	}

@@ -45,11 +45,11 @@ func TestImplicitAnswer(t *testing.T) {
 		"code=c":                                                 {"", 0, "no access_token"},
 		"access_token=at&expires_in=0":                           {"", 0, "lifetime"},
 		"access_token=at&expires_in=-5":                          {"", 0, "lifetime"},
-		"access_token=at&access_token=at2":                       {"", 0, "twice"},
-		"access_token=at&expires_in=1&expires_in=2":              {"", 0, "twice"},
+		"access_token=at&access_token=at2":                       {"", 0, "more than once"},
+		"access_token=at&expires_in=1&expires_in=2":              {"", 0, "more than once"},
 		"access_token=at&error=access_denied":                    {"", 0, "denied"},
 		"access_token=" + strings.Repeat("x", 9<<10):             {"", 0, "too long"},
-		"access_token=at&token_type=Bearer&token_type=Bearer":    {"", 0, "twice"},
+		"access_token=at&token_type=Bearer&token_type=Bearer":    {"", 0, "more than once"},
 		"access_token=at&error_description=oops&expires_in=3600": {"at", hour, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {

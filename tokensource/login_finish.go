@@ -6,10 +6,11 @@ import (
 	"slices"
 )
 
-// FinishLogin handles the provider's response to a login. It stores the resulting record as the
-// account's record, and then uses it. The old record stays until then. The caller has found l by
-// the state in the response, and has checked which browser brings the response. A login accepts one
-// response. If the response is typed in, it may be corrected as long as the provider refuses it.
+// FinishLogin handles the authorization response of a login. It stores the tokens as the account's
+// record, and uses them; if they cannot be stored, it uses them from memory. The old record stays
+// until then. The caller has found l by the state in the response, and has checked which browser
+// brings the response. A login accepts one response. If a person types the code and FinishLogin
+// fails, the person can type it again.
 //
 // If ctx is cancelled, FinishLogin returns, but the login goes on to its end, because a code can be
 // used only once (RFC 6749 section 4.1.2). Its error is an [*Error], or the error of ctx.
@@ -44,31 +45,37 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 		return err
 	}
 	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.responseRules()
-	if wrong := s.checkIssuer(ctx, taken, answer); wrong != nil {
+	if err = s.redeem(ctx, grant, taken, answer); err != nil && taken.Typed() {
+		_ = s.storeLogin(ctx, taken) // if this fails, the person has to begin again; nothing else is lost
+	}
+	return err
+}
+
+// redeem exchanges an authorization response for tokens, and connects the account with them.
+func (s *Source) redeem(ctx context.Context, grant Interactive, l *Login, answer url.Values) error {
+	if wrong := s.checkIssuer(ctx, l, answer); wrong != nil {
 		return wrong
 	}
 	if refused := refusedLogin(answer); refused != nil {
 		return refused
 	}
-	req, err := grant.Redeem(taken, answer)
-	if err == nil {
-		a := s.pin(&Account{src: s, name: taken.Account})
-		defer a.unpin()
-		if failure := a.connect(ctx, taken, req, nil); failure != nil {
-			err = failure
-		}
+	req, err := grant.Redeem(l, answer)
+	if err != nil {
+		return err
 	}
-	if err != nil && taken.Typed() {
-		_ = s.storeLogin(ctx, taken) // if this fails, the person has to begin again; nothing else is lost
+	a := s.pin(&Account{src: s, name: l.Account})
+	defer a.unpin()
+	if failure := a.connect(ctx, l, req, nil); failure != nil {
+		return failure
 	}
-	return err
+	return nil
 }
 
 // refusedLogin returns the error in a provider's response (RFC 6749 section 4.1.2.1), or nil.
 func refusedLogin(answer url.Values) *Error {
 	for _, values := range answer {
 		if len(values) != 1 {
-			return &Error{Class: ClassLogin, Reason: "the provider's answer holds a parameter twice"}
+			return &Error{Class: ClassLogin, Reason: "the provider's answer contains a parameter more than once"}
 		}
 		if len(values[0]) > maxParameter {
 			return &Error{Class: ClassLogin, Reason: "a parameter of the provider's answer is too long"}
@@ -85,7 +92,7 @@ func refusedLogin(answer url.Values) *Error {
 	case "access_denied":
 		e.Reason = "access was denied at the provider"
 	case "temporarily_unavailable", "server_error":
-		e.Class, e.Reason = ClassWait, "the provider is in trouble"
+		e.Class, e.Reason = ClassWait, "the provider cannot process the login at the moment"
 	case "unauthorized_client", "invalid_scope", "invalid_request", "unsupported_response_type":
 		e.Class = ClassOperator
 	}

@@ -85,9 +85,9 @@ func FuzzLoginAnswer(f *testing.F) {
 
 // fixedWords matches every text that an error of a login may have.
 var fixedWords = regexp.MustCompile(`^token source "s": (` + strings.Join([]string{
-	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer holds a parameter twice",
+	regexp.QuoteMeta(ErrNoLogin.Error()), "the provider's answer contains a parameter more than once",
 	"a parameter of the provider's answer is too long",
-	"the provider refused the login", "access was denied at the provider", "the provider is in trouble",
+	"the provider refused the login", "access was denied at the provider", "the provider cannot process the login at the moment",
 	"the provider sent neither a code nor an error",
 	"the answer holds no access_token", regexp.QuoteMeta(responseRules{}.wrongType("the provider", "")),
 	`the provider answered token_type "(` + strings.Join(otherTypes, "|") + `)": such a token is presented .*`,

@@ -115,9 +115,9 @@ func TestLoginRefused(t *testing.T) {
 			"access_denied"},
 		"error=access_denied&code=c": {tokensource.ClassLogin, "access was denied at the provider, error " +
 			"access_denied"},
-		"error=temporarily_unavailable": {tokensource.ClassWait, "the provider is in trouble, error " +
+		"error=temporarily_unavailable": {tokensource.ClassWait, "the provider cannot process the login at the moment, error " +
 			"temporarily_unavailable"},
-		"error=server_error&error_description=boo": {tokensource.ClassWait, "the provider is in trouble, error server_error"},
+		"error=server_error&error_description=boo": {tokensource.ClassWait, "the provider cannot process the login at the moment, error server_error"},
 		"error=invalid_scope": {tokensource.ClassOperator, "the provider refused the login, error " +
 			"invalid_scope: check scopes and scope_separator, and allow the scopes for this client at the provider"},
 		"error=unauthorized_client": {tokensource.ClassOperator, "the provider refused the login, error " +
@@ -128,8 +128,8 @@ func TestLoginRefused(t *testing.T) {
 		"error=%3Cscript%3E":                     {tokensource.ClassLogin, "the provider refused the login"},
 		"error=your_account_is_hacked_call_us":   {tokensource.ClassLogin, "the provider refused the login"},
 		"error=ACCESS_DENIED":                    {tokensource.ClassLogin, "the provider refused the login"},
-		"error=access_denied&error=server_error": {tokensource.ClassLogin, "the provider's answer holds a parameter twice"},
-		"code=a&code=b":                          {tokensource.ClassLogin, "the provider's answer holds a parameter twice"},
+		"error=access_denied&error=server_error": {tokensource.ClassLogin, "the provider's answer contains a parameter more than once"},
+		"code=a&code=b":                          {tokensource.ClassLogin, "the provider's answer contains a parameter more than once"},
 		"code=" + strings.Repeat("x", 9<<10): {tokensource.ClassLogin,
 			"a parameter of the provider's answer is too long"},
 		"":      {tokensource.ClassLogin, "the provider sent neither a code nor an error"},
