@@ -280,7 +280,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) sourc
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
-		st.Error = err.Error()
+		st.Error = withCause(err).Error()
 	}
 	asked, last := a.wanted.of(name, time.Now(), names)
 	if len(names) > maxStatusAccounts {

@@ -227,7 +227,10 @@ func (a *App) requireToken(name string) error {
 		}
 		failure, ok := errors.AsType[*tokensource.Error](err)
 		if !ok {
-			return cmp.Or(last, err) // the limit has passed
+			return cmp.Or(last, err) // the load was cancelled
+		}
+		if failure.Timeout && last != nil {
+			return last // it says more
 		}
 		end, _ := ctx.Deadline()
 		if failure.Class != tokensource.ClassWait || failure.RetryAt.IsZero() || failure.RetryAt.After(end) {

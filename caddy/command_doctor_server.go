@@ -19,7 +19,11 @@ import (
 // listeners returns the addresses that the configuration opens.
 func (s *surveyed) listeners() (list []doctor.Listener) {
 	add := func(listen, use, option string) {
-		address, err := caddy.ParseNetworkAddress(listen)
+		resolved, err := resolve(listen)
+		if err != nil {
+			return // Caddy reports the error
+		}
+		address, err := caddy.ParseNetworkAddress(resolved)
 		if err != nil || address.IsUnixNetwork() || address.IsFdNetwork() ||
 			!strings.HasPrefix(cmp.Or(address.Network, "tcp"), "tcp") {
 			return

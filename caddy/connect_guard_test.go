@@ -109,7 +109,7 @@ func TestCallbackErrorsAreShown(t *testing.T) {
 		"error=invalid_scope":                            "has to correct its configuration",
 		"error=" + url.QueryEscape(`"><img src=x>`):      "The login failed",
 		"error=&code=x":                                  "The login failed",
-		"error=access_denied&error=x":                    "a parameter twice",
+		"error=access_denied&error=x":                    "a parameter more than once",
 		"code=" + strings.Repeat("x", 9<<10):             "too long",
 		"error_description=x&error=interaction_required": "The login failed",
 	} {

@@ -319,3 +319,16 @@ func TestHealthChecksWithTheToken(t *testing.T) {
 		})
 	}
 }
+
+// If the time is over while a later request is under way, the load fails with the provider's last
+// answer.
+func TestRequireTokenAtStartSaysTheLastAnswer(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	over := make(chan struct{})
+	defer close(over)
+	srv.Script(tokensourcetest.Unavailable(), tokensourcetest.Hold(over))
+	err := load(t, site(srv, rig.FreeAddr(t), srv.URL).Source("a", "require_token_at_start", "timeout 2s"))
+	if err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("the load fails with: %v", err)
+	}
+}

@@ -21,10 +21,11 @@ type connectPage struct {
 
 // pagesIn finds the pages that the handlers authinject_connect of a server serve.
 func pagesIn(server *caddyhttp.Server) (pages []connectPage) {
-	if len(server.Listen) == 0 {
+	listens := listensOf(server)
+	if len(listens) == 0 {
 		return nil
 	}
-	address, err := caddy.ParseNetworkAddress(server.Listen[0])
+	address, err := caddy.ParseNetworkAddress(listens[0])
 	if err != nil || address.IsUnixNetwork() {
 		return nil
 	}

@@ -63,11 +63,11 @@ func (r *survey) uses(source string, interactive bool) bool {
 // provisioned, so the JSON of all later modules still exists then.
 func (a *App) survey(ctx caddy.Context) *survey {
 	for _, module := range ctx.Modules() {
-		server, ok := module.(*caddyhttp.App)
+		httpApp, ok := module.(*caddyhttp.App)
 		if !ok || a.surveyed {
 			continue
 		}
-		a.routes, a.surveyed = surveyServers(server.Servers), true
+		a.routes, a.surveyed = surveyServers(httpApp.Servers), true
 		a.warnOfRedirects()
 		for _, source := range slices.Sorted(maps.Keys(a.routes.open)) {
 			if cfg := a.Sources[source]; cfg != nil && isOfCaller(subjectOf(cfg.grant)) {
@@ -100,7 +100,8 @@ func (a *App) warnOfRedirects() {
 			continue
 		}
 		a.logger.Warn("redirect_url names a port at which this configuration has no page with authinject_connect; "+
-			"correct the port here and at the provider, unless another proxy or a port mapping leads from there to the page",
+			"correct the port in redirect_url and at the provider. If a proxy or a port mapping leads from that port to "+
+			"the page, ignore this warning",
 			zap.String("source", name), zap.String("redirect_url", to.String()), zap.Strings("pages", pages))
 	}
 }
@@ -137,20 +138,26 @@ func surveyServers(servers map[string]*caddyhttp.Server) survey {
 
 // addServer adds what the routes of a server use.
 func (r *survey) addServer(server *caddyhttp.Server) {
-	var listens []string
+	listens := listensOf(server)
+	var seen []string // the sources that this server uses
 	add := func(used uses, guarded bool) {
 		r.authenticates = r.authenticates || used.authenticates
 		r.shown, r.allShown = append(r.shown, used.shown...), r.allShown || used.allShown
 		for source, accounts := range used.sources {
 			r.perAccount[source] = r.perAccount[source] || accounts
-			if !slices.Contains(listens, source) {
-				listens = append(listens, source)
-				r.listens[source] = append(r.listens[source], tcpAddresses(server.Listen)...)
+			if !slices.Contains(seen, source) {
+				seen = append(seen, source)
+				r.listens[source] = append(r.listens[source], tcpAddresses(listens)...)
 			}
 		}
 		for _, source := range used.tokens {
-			if !guarded && r.open[source] == nil {
-				r.open[source] = openListeners(server)
+			if guarded {
+				continue
+			}
+			for _, address := range openAddresses(listens) {
+				if !slices.Contains(r.open[source], address) {
+					r.open[source] = append(r.open[source], address)
+				}
 			}
 		}
 	}
@@ -230,9 +237,21 @@ func (u *uses) walk(part any) {
 	}
 }
 
-// openListeners returns the addresses of a server that other machines may reach.
-func openListeners(server *caddyhttp.Server) (open []string) {
-	for _, listen := range server.Listen {
+// listensOf returns the addresses that a server listens at. Caddy replaces their placeholders server
+// by server while it provisions the HTTP app, so here they may still be there.
+func listensOf(server *caddyhttp.Server) []string {
+	listens := slices.Clone(server.Listen)
+	for i, listen := range listens {
+		if resolved, err := resolve(listen); err == nil { // Caddy reports the error
+			listens[i] = resolved
+		}
+	}
+	return listens
+}
+
+// openAddresses returns those of a server's addresses that other machines may reach.
+func openAddresses(listens []string) (open []string) {
+	for _, listen := range listens {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err == nil && !address.IsUnixNetwork() && !address.IsFdNetwork() && !host.IsLoopback(address.Host) {
 			open = append(open, listen)

@@ -41,6 +41,7 @@ func httpApp(t *testing.T, sites rig.Caddyfile) *caddyhttp.App {
 }
 
 func TestSurveyOfRoutes(t *testing.T) {
+	t.Setenv("SURVEY_LOOPBACK", "127.0.0.1")
 	none := rig.Caddyfile{}
 	auth := rig.Block("basic_auth", "x $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG")
 	for name, row := range map[string]struct {
@@ -79,6 +80,10 @@ func TestSurveyOfRoutes(t *testing.T) {
 		"open": {sites: none.Site(":9999", "authinject a https://api.example.com"), open: "a :9999"},
 		"open by a named route": {sites: none.Site("&(api)", "authinject a https://api.example.com").Site(":9999",
 			"invoke api"), open: "a :9999"},
+		"open at two ports": {sites: none.Site(":9998", "authinject a https://api.example.com").Site(":9999",
+			"authinject a https://api.example.com"), open: "a :9998, a :9999"},
+		"the address is a placeholder": {sites: none.Site(":9999", "bind {env.SURVEY_LOOPBACK}",
+			"authinject a https://api.example.com", "authinject_connect"), pages: "http://127.0.0.1:9999/connect"},
 		"another server is open": {sites: none.Site(":9998", "respond ok").Site(":9999", "bind 127.0.0.1",
 			"authinject a https://api.example.com")},
 		"behind authentication": {sites: none.Site(":9999", rig.Block("handle /x", auth),

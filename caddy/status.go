@@ -314,3 +314,12 @@ func (s accountStatus) stateWord() string {
 	}
 	return string(cmp.Or(s.State, tokensource.StateNone))
 }
+
+// withCause adds the error of the storage to a failure, for the operator. The failure's own text
+// leaves it out, because pages and clients see that text and the storage's error can have a path.
+func withCause(failure error) error {
+	if cause := errors.Unwrap(failure); cause != nil {
+		return fmt.Errorf("%w: %w", failure, cause)
+	}
+	return failure
+}

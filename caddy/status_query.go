@@ -286,6 +286,7 @@ func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) 
 	if !one {
 		var named []string
 		named, failed = pooled.source.Accounts(ctx)
+		failed = withCause(failed)
 		accounts = append([]string{""}, named...)
 	}
 	var list []accountStatus

@@ -208,6 +208,7 @@ func TestPIN(t *testing.T) {
 			}
 		}
 		asError(t, finish(t, src, l, "code="), tokensource.ClassLogin)
+		asError(t, finish(t, src, l, "code="+strings.Repeat("1", 9<<10)), tokensource.ClassLogin)
 		virtual.Advance(time.Minute)
 		if err := finish(t, src, l, "code=123456789"); err != nil {
 			t.Fatal(err)

@@ -39,7 +39,7 @@ func (p *Page) act(
 	}
 	at := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == r.PostForm.Get("source") })
 	if at < 0 {
-		return p.refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.")
+		return refuse(w, r, http.StatusNotFound, "There is no such source on this page. Load the page again.", p.base())
 	}
 	f := form{Source: p.Sources[at], account: r.PostForm.Get("account"), values: r.PostForm}
 	if !mayUse(r, f.account) {
@@ -64,12 +64,11 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	if problem != "" {
 		return p.back(w, f, alert(problem))
 	}
-	variables, missing := make(map[string]string), ""
+	variables := make(map[string]string)
 	for _, v := range f.Variables {
 		value := strings.TrimSpace(f.values.Get(v.Name))
-		if value == "" { // the form must have it, even if the account already has a value
-			missing = fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)
-			continue
+		if value == "" { // BeginLogin would use the value that the account has now
+			return p.back(w, f, alert(fmt.Sprintf("%s is needed. Allowed are %s, such as %s.", v.Title, v.Allowed, v.Example)))
 		}
 		if err := v.Check(value); err != nil {
 			return p.back(w, f, alert(fmt.Sprintf(
@@ -80,11 +79,7 @@ func (p *Page) start(w http.ResponseWriter, r *http.Request, f form) error {
 	login, err := f.Tokens.BeginLogin(r.Context(), tokensource.LoginRequest{
 		Account: f.account, Variables: variables, RedirectURL: redirect,
 	})
-	failure, known := errors.AsType[*tokensource.Error](err)
-	switch {
-	case missing != "" && known && failure.Class == tokensource.ClassOperator:
-		return p.back(w, f, alert(missing))
-	case err != nil:
+	if err != nil {
 		return p.back(w, f, loginNotice(err, false))
 	}
 	if login.Device != nil {

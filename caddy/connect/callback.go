@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -19,8 +20,9 @@ type callback struct {
 	// base is the last part of the page's path, for links to the page. It is empty if there is no
 	// page.
 	base string
-	// find returns the login that an answer with this state belongs to, or why it is refused.
-	find func(r *http.Request, state tokensource.Secret) (s Source, l *tokensource.Login, refusal string)
+	// find returns the source and the login that an answer with this state belongs to, or why the
+	// answer is refused.
+	find func(r *http.Request, state tokensource.Secret) (Source, *tokensource.Login, refusal)
 	// done shows the result. said is the provider's description of an error.
 	done func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, said string, err error) error
 }
@@ -38,7 +40,7 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 			return refuse(w, r, http.StatusBadRequest, unreadable, c.base)
 		}
 		answer = r.PostForm
-	case r.Method != http.MethodGet: // HEAD neither: it must change nothing, and the answer here ends a login
+	case r.Method != http.MethodGet: // HEAD is refused, too: it must change nothing, and an answer ends a login
 		w.Header().Set("Allow", "GET, POST")
 		return refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".", "")
 	case !HasAnswer(answer):
@@ -49,13 +51,9 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 	if len(answer["state"]) == 1 {
 		state = tokensource.NewSecret(answer.Get("state"))
 	}
-	s, l, refusal := c.find(r, state)
-	switch refusal {
-	case "":
-	case loginUnreadable:
-		return refuse(w, r, http.StatusServiceUnavailable, refusal, c.base)
-	default:
-		return refuse(w, r, http.StatusBadRequest, refusal, c.base)
+	s, l, refused := c.find(r, state)
+	if refused.text != "" {
+		return refuse(w, r, cmp.Or(refused.status, http.StatusBadRequest), refused.text, c.base)
 	}
 	said := ""
 	if answer.Has("error") {
@@ -70,31 +68,46 @@ func HasAnswer(params url.Values) bool {
 	return params.Has("code") || params.Has("access_token") || params.Has("error")
 }
 
-const noSuchLogin = "This answer belongs to no login that is under way: it was used before, took longer than " +
-	"10 minutes, or was made up. Nothing was changed. Open the page and press Connect to begin again."
+// refusal says why an answer to a login is not used. Its text is empty if the answer is used. A status
+// of 0 means 400.
+type refusal struct {
+	text   string
+	status int
+}
 
-const loginUnreadable = "The storage cannot be read, so it is not known whether this answer belongs to a login. " +
-	"Nothing was changed. Load this address again when the storage works: the answer can still be used for some minutes."
+const noSuchLogin = "This answer belongs to no login that is under way. It was used before, the login began more than " +
+	"10 minutes ago, or the address was made up. Nothing was changed. Open the page and press Connect to begin again."
+
+// unreadLogin refuses an answer because the stored logins cannot be read.
+func unreadLogin(err error) refusal {
+	text := reasonOf(err) + " So it is not known whether this answer belongs to a login. Nothing was changed. "
+	if failure, ok := errors.AsType[*tokensource.Error](err); ok && failure.Class == tokensource.ClassOperator {
+		text += "Tell the operator of this proxy."
+	} else {
+		text += "Load this address again when the storage works: the answer can still be used for some minutes."
+	}
+	return refusal{text, http.StatusServiceUnavailable}
+}
 
 // callback returns the page's callback. An answer must come from the browser in which the login
 // began.
 func (p *Page) callback() callback {
 	return callback{
 		base: p.base(),
-		find: func(r *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
+		find: func(r *http.Request, state tokensource.Secret) (Source, *tokensource.Login, refusal) {
 			s, l, err := p.login(r.Context(), state)
 			switch {
 			case err != nil && !errors.Is(err, tokensource.ErrNoLogin):
-				return s, l, loginUnreadable
+				return s, l, unreadLogin(err)
 			case err != nil || l.Typed():
-				return s, l, noSuchLogin
+				return s, l, refusal{text: noSuchLogin}
 			case !mayUse(r, l.Account):
-				return s, l, othersLogin
+				return s, l, refusal{text: othersLogin}
 			case !l.Terminal && !broughtBy(r, l):
-				return s, l, "This login was begun in another browser, or this one keeps no cookies. " +
-					"Nothing was changed. Open the page in this browser and press Connect."
+				return s, l, refusal{text: "This login was begun in another browser, or this one keeps no cookies. " +
+					"Nothing was changed. Open the page in this browser and press Connect."}
 			}
-			return s, l, ""
+			return s, l, refusal{}
 		},
 		done: func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, said string, err error) error {
 			if gone := r.Context().Err(); gone != nil {
@@ -137,14 +150,14 @@ func Terminal(ctx context.Context, s Source, login *tokensource.Login, results c
 	}
 	var used atomic.Bool
 	c := callback{
-		find: func(_ *http.Request, state tokensource.Secret) (Source, *tokensource.Login, string) {
+		find: func(_ *http.Request, state tokensource.Secret) (Source, *tokensource.Login, refusal) {
 			switch {
 			case !state.Equal(login.State):
-				return s, login, "This answer belongs to no login that is under way. Nothing was changed."
+				return s, login, refusal{text: "This answer belongs to no login that is under way. Nothing was changed."}
 			case used.Swap(true):
-				return s, login, "This answer was used already. The terminal shows the result."
+				return s, login, refusal{text: "This answer was used already. The terminal shows the result."}
 			}
-			return s, login, ""
+			return s, login, refusal{}
 		},
 		done: func(w http.ResponseWriter, r *http.Request, s Source, l *tokensource.Login, _ string, err error) error {
 			defer func() { results <- err }()

@@ -17,3 +17,15 @@ func TestNoticeNamesTheRemedy(t *testing.T) {
 		t.Errorf("got %q, want %q", n.Detail, want)
 	}
 }
+
+// A reason is not repeated if the text has it, at the start of a sentence or within one.
+func TestSaysReason(t *testing.T) {
+	for text, want := range map[string]bool{
+		"No valid token: the storage cannot be read. The next try is in 2 s.": true,
+		"The storage cannot be read.":                                         true, "The storage cannot be written.": false,
+	} {
+		if got := saysReason(text, "The storage cannot be read."); got != want {
+			t.Errorf("%s: %t", text, got)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // tokenEndpoint grants a token for every code.
@@ -32,12 +34,16 @@ func newSource(t *testing.T) connect.Source {
 }
 
 // newSourceOn is a source that keeps its records in storage; nil: in memory.
-func newSourceOn(t *testing.T, storage tokensource.Storage) connect.Source {
+func newSourceOn(t *testing.T, storage tokensource.Storage, edit ...func(*tokensource.Config)) connect.Source {
 	t.Helper()
-	src, err := tokensource.New(tokensource.Config{
+	cfg := tokensource.Config{
 		Name: "orders", Grant: tokensource.AuthorizationCode{}, ClientID: "x", Transport: tokenEndpoint{}, Storage: storage,
 		AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token",
-	})
+	}
+	for _, change := range edit {
+		change(&cfg)
+	}
+	src, err := tokensource.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +52,7 @@ func newSourceOn(t *testing.T, storage tokensource.Storage) connect.Source {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	return connect.Source{Name: "orders", Title: "The orders", Tokens: src}
+	return connect.Source{Name: "orders", Title: "The orders", Tokens: src, Variables: cfg.Variables}
 }
 
 // answer returns the status and body that h answers req with.
@@ -181,5 +187,76 @@ func TestTerminal(t *testing.T) {
 	text, as := connect.Describe(source.Tokens.Account("").Status(), time.Now())
 	if got := fmt.Sprint(as, ": ", text); !strings.HasPrefix(got, "good: Connected") {
 		t.Error(got)
+	}
+}
+
+// An answer to a login that no configured key opens is refused with the reason. It is the operator who
+// has to act, not the storage.
+func TestCallbackOfASealedLogin(t *testing.T) {
+	memory := new(tokensource.MemoryStorage)
+	with := func(key string) connect.Source {
+		return newSourceOn(t, memory, func(cfg *tokensource.Config) {
+			cfg.EncryptionKeys = []tokensource.Value{tokensource.Literal(strings.Repeat(key, 32))}
+		})
+	}
+	login, err := with("a").Tokens.BeginLogin(t.Context(), tokensource.LoginRequest{RedirectURL: "http://localhost/connect/callback"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := &connect.Page{Path: "/connect", Sources: []connect.Source{with("b")}}
+	req := httptest.NewRequest(http.MethodGet, "http://localhost/connect/callback?code=c&state="+login.State.Reveal(), nil)
+	req.RemoteAddr = "127.0.0.1:5"
+	if status, body := answer(page, req); status != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "which is not configured") || !strings.Contains(body, "Tell the operator") {
+		t.Errorf("answered with %d: %s", status, body)
+	}
+}
+
+// A page of a source whose records cannot be read says so, without their paths.
+func TestPageNamesNoPath(t *testing.T) {
+	memory := new(tokensource.MemoryStorage)
+	readable := newSourceOn(t, memory)
+	visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{readable}}, "").connect("ada")
+	source := newSourceOn(t, pathStorage{memory})
+	req := httptest.NewRequest(http.MethodGet, "http://localhost/connect", nil)
+	req.RemoteAddr = "127.0.0.1:5"
+	_, body := answer(&connect.Page{Path: "/connect", Sources: []connect.Source{source}}, req)
+	if strings.Contains(body, "/var/lib") ||
+		!strings.Contains(body, "Some accounts are not shown. 1 of the source&#39;s stored records cannot be read.") {
+		t.Errorf("the page says:\n%s", body)
+	}
+}
+
+// pathStorage is a storage whose files cannot be read.
+type pathStorage struct{ *tokensource.MemoryStorage }
+
+func (pathStorage) Load(_ context.Context, key string) ([]byte, error) {
+	return nil, &fs.PathError{Op: "open", Path: "/var/lib/caddy/" + key, Err: fs.ErrPermission}
+}
+
+// A person who empties the field of a variable is asked for its value, also if the account has one.
+func TestEmptiedField(t *testing.T) {
+	source := newSourceOn(t, nil, func(cfg *tokensource.Config) {
+		cfg.AuthorizeURL, cfg.TokenURL = "https://{shop}.example.com/authorize", "https://{shop}.example.com/token"
+		cfg.Variables = []provider.Variable{{Name: "shop", Title: "Shop", Pattern: "^[a-z]+$", Allowed: "letters", Example: "acme",
+			PerAccount: true}}
+	})
+	ada := visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{source}}, "")
+	res, body := ada.press("start", "account", "ada", "shop", "acme")
+	to, err := res.Location()
+	if err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	ada.send(http.MethodGet, "/connect/callback?code=c&state="+url.QueryEscape(to.Query().Get("state")), nil)
+	if !isConnected(source, "ada") {
+		t.Fatal("the account is not connected")
+	}
+	res, _ = ada.press("start", "account", "ada", "shop", " ")
+	if to, err = res.Location(); err != nil {
+		t.Fatalf("an empty field was answered with %d", res.StatusCode)
+	}
+	const want = "Shop is needed. Allowed are letters, such as acme."
+	if _, body := ada.send(http.MethodGet, "/connect?"+to.RawQuery, nil); !strings.Contains(body, want) {
+		t.Errorf("the page says: %s", body)
 	}
 }

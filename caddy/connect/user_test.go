@@ -439,3 +439,13 @@ func TestCallersByAddress(t *testing.T) {
 		}
 	}
 }
+
+// A user whose name cannot be an account's name gets no link to the page, which would be refused too.
+func TestNoLinkToARefusedPage(t *testing.T) {
+	for user, linked := range map[string]bool{"": false, strings.Repeat("x", 300): false, "ada": true} {
+		res, body := visit(t, usersPage(newSource(t)), user).send(http.MethodPost, "/connect/start", nil)
+		if res.StatusCode != http.StatusForbidden || strings.Contains(body, "<a href") != linked {
+			t.Errorf("user %.9q: %d %s", user, res.StatusCode, body)
+		}
+	}
+}

@@ -190,7 +190,7 @@ func newSourceView(ctx context.Context, s Source, wanted string, status statusFu
 	v := sourceView{Name: s.Name, Title: cmp.Or(s.Title, s.Name), Manual: s.manual()}
 	names, err := s.Tokens.Accounts(ctx)
 	if err != nil {
-		v.Note = "Accounts are missing here: " + reasonOf(err)
+		v.Note = "Some accounts are not shown. " + reasonOf(err)
 	}
 	if len(names) > maxShownAccounts {
 		v.More = len(names) - maxShownAccounts
@@ -232,7 +232,7 @@ func newAccountView(ctx context.Context, s Source, name string, status statusFun
 	if !st.Expiry.IsZero() && v.Connected {
 		v.Expiry = st.Expiry.UTC()
 	}
-	if reason := reasonOf(failed); reason != "" && !strings.Contains(v.Text, strings.TrimSuffix(reason, ".")) {
+	if reason := reasonOf(failed); reason != "" && !saysReason(v.Text, reason) {
 		v.Text += " " + reason
 	}
 	if failed != nil {
@@ -243,6 +243,11 @@ func newAccountView(ctx context.Context, s Source, name string, status statusFun
 		v.Device = newDeviceView(ctx, s, name)
 	}
 	return v
+}
+
+// saysReason reports whether a text has the sentence of a reason, alone or within another sentence.
+func saysReason(text, reason string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(strings.TrimSuffix(reason, ".")))
 }
 
 func fields(s Source, id string, values map[string]string) []fieldView {
@@ -257,8 +262,8 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 // caller may open the page.
 func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
 	base := ""
-	user, limited := userOf(r)
-	mayOpen := p.checkCaller(r) == "" && (user != "" || !limited)
+	_, unidentified := p.identify(r)
+	mayOpen := p.checkCaller(r) == "" && unidentified == ""
 	if status == http.StatusBadRequest || (status == http.StatusForbidden && mayOpen) {
 		base = p.base()
 	}
