@@ -21,7 +21,7 @@ const (
 // RoundTrip returns an error only if Base does, or if the client went away. It answers all other
 // failures itself, with application/problem+json (RFC 9457) and Proxy-Status (RFC 9209):
 //
-//	class wait       503 with Retry-After: the provider fails, probably for a short time
+//	class wait       503 with Retry-After: the provider or the storage fails, probably for a short time
 //	no token in time 504
 //	class login      503, whose body says where to connect the account again
 //	subject          401: the caller's own token, which is exchanged, is missing or refused
@@ -92,8 +92,8 @@ type Transport struct {
 	HealthCheckBase http.RoundTripper
 
 	// InjectHealthChecks adds the token to health checks whose destination may get it. A health
-	// check without a token counts as passed: the upstream is not at fault. A rejected health check
-	// leads to no new token.
+	// check without a token counts as passed: the upstream is not at fault. A health check to another
+	// destination fails with 502. A rejected health check leads to no new token.
 	InjectHealthChecks bool
 
 	// PerAccount says that each request chooses an account. Then no shared cache may keep an
@@ -118,7 +118,7 @@ type Transport struct {
 // not refer to the transport that made it: attached to its token, it can outlive that transport.
 type credential struct {
 	token  *tokensource.Token
-	access string    // the token's text, which is several reads of memory away from token
+	access string    // a copy of the token's text: reading it through token takes several memory reads
 	line   [1]string // the value as a header field; never changed in place
 	form   form
 }
@@ -277,12 +277,11 @@ func (t *Transport) present(tok *tokensource.Token) *credential {
 func (t *Transport) unpresentable(tok *tokensource.Token) *tokensource.Error {
 	switch {
 	case tok == nil || t.Injection.fits(tok):
+		return t.operatorError("the access token is empty or has characters that no request can carry")
 	case tok.IsBound():
 		return t.operatorError("the access token is bound to a key, so it must be sent with DPoP proofs")
-	default:
-		return t.operatorError("the access token is bound to no key, so it cannot be sent with DPoP proofs")
 	}
-	return t.operatorError("the access token is empty or has characters that no request can carry")
+	return t.operatorError("the access token is bound to no key, so it cannot be sent with DPoP proofs")
 }
 
 // isSendable reports whether s has only visible ASCII characters. Package tokensource requires

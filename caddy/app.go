@@ -26,18 +26,19 @@ func init() { caddy.RegisterModule(App{}) }
 // App holds the token sources, by name. The transport authinject and the directive authinject use
 // them.
 //
-// Loading a configuration makes no request, so Caddy starts even if a provider is down. Once Caddy
-// runs, every source gets its token in the background and keeps it fresh, used or not.
+// Unless `require_token_at_start` is set, Caddy starts even if a provider is down. Once Caddy runs,
+// each source gets its token in the background and keeps it fresh, used or not. If requests choose
+// the account or bring the token that is exchanged, the source gets tokens only for them.
 //
 // The app emits these events, with the data source and account, and, if they apply, class, error,
-// generation and expiry. No event holds a credential.
+// generation, expiry and login_url. No event holds a credential.
 //
 // Event | When
 // ------|-----
 // `token_refreshed` | a token was obtained
 // `token_refresh_failed` | a token request failed; the source tries again
-// `token_refused` | an upstream refused a token, for the first time
-// `login_required` | a person has to connect the account again; once
+// `token_refused` | an upstream refused a token; sent at the first refusal of each token
+// `login_required` | a person has to connect the account; sent once
 // `recovered` | a token was obtained after failures
 // `account_connected` | a person connected an account
 // `login_failed` | a login did not connect an account
@@ -51,10 +52,10 @@ type App struct {
 	// is of no use without them. A key is any text of at least 32 characters, such as the output of
 	// `openssl rand -base64 32`. Default: none; tokens are stored in the clear.
 	//
-	// The first key encrypts, and every key decrypts. To replace a key, put the new one in front,
-	// and remove the old one when every record was written again, which happens with its next
-	// token. Records in the clear are read and encrypted in the same way. A record that no key
-	// decrypts is left as it is, and its source has no token until the key is back.
+	// The first key encrypts, and every key decrypts. To replace a key, put the new one in front, run
+	// `caddy authinject seal`, and then remove the old one. Records in the clear are read, and are
+	// encrypted when they are next written. A record that no key decrypts is left as it is, and its
+	// source has no token until the key is back.
 	//
 	// Use placeholders, `{file.*}` or `{env.*}`. They are resolved at each use, and once when the
 	// configuration is loaded, which fails if a key cannot be read or is too short. The admin API
@@ -161,9 +162,9 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	return nil
 }
 
-// Start begins to get tokens and to keep them fresh. It takes over the sources that the previous
-// configuration has as well, which must not happen before it is certain that this configuration
-// runs.
+// Start begins to get tokens and to keep them fresh. The sources that the previous configuration has
+// as well use this configuration from now on. Provision must not change them, because a provisioned
+// configuration may never start. If another app fails to start, Cleanup gives them back.
 func (a *App) Start() error {
 	for name, pooled := range a.pooled {
 		if err := pooled.promote(a.users[name]); err != nil {

@@ -87,7 +87,7 @@ var sourceOptions = options{
 		help: "Client secret, as {env.NAME} or {file./path}"},
 	{name: "client_auth", args: alternatives(tokensource.ClientAuths) + " [{ ... }]", takes: tokenRequests,
 		field: "ClientAuth", parse: ofSource((*sourceParser).clientAuth),
-		help: "How the client proves itself to the provider", standard: "client_secret_basic; none without a secret"},
+		help: "How the client authenticates to the provider", standard: "client_secret_basic; none without a secret"},
 	{name: "client_assertion", args: "<jwt>", secret: true, takes: tokenRequests,
 		field: "ClientAssertion", parse: ofSource((*sourceParser).clientAssertion),
 		help: "JWT that was made elsewhere and proves the client, as {file./path}"},

@@ -105,7 +105,7 @@ func TestTokenTransportIsReloaded(t *testing.T) {
 	}, "a token after the reload")
 }
 
-// The client proves itself with the certificate of token_transport. Its token is bound to the
+// The client authenticates with the certificate of token_transport. Its token is bound to the
 // certificate, and the API takes it only over a connection with the same one.
 func TestMutualTLS(t *testing.T) {
 	pair, err := tls.LoadX509KeyPair(clientCert, clientKey)

@@ -48,7 +48,7 @@ const (
 	assertionAge = 10 * time.Second
 )
 
-// clientAssertion returns the parameters of a client assertion, or none if the client proves itself
+// clientAssertion returns the parameters of a client assertion, or none if the client authenticates
 // in another way. audience is the default of the claim aud.
 func (w *wire) clientAssertion(ctx context.Context, audience string, secret Secret) (url.Values, error) {
 	if !w.cfg.ClientAuth.IsJWT() {

@@ -55,8 +55,9 @@ func (f *loginFailures) of(account string) LoginFailure {
 func (s *Source) LastLogin(account string) LoginFailure { return s.loginFailures.of(account) }
 
 // withLastLogin returns e with the failure of the account's last login, if e says that a login is
-// needed and the last one failed. A storage that takes no writes comes first: e says so already. If an operator has to mend that failure, e is of class operator,
-// too: until then, no person can log in.
+// needed and the last one failed. If an operator has to mend that failure, e is of class operator,
+// too: until then, no person can log in. If e says that the storage takes no writes, e stays as it
+// is: that has to be mended first.
 func (s *Source) withLastLogin(e *Error) *Error {
 	last := s.loginFailures.of(e.Account).Err
 	if last == nil || e.Class != ClassLogin || e.LoginWouldBeLost() {

@@ -265,8 +265,8 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 		case end.err.Class != ClassLogin:
 			tell(EventRefreshFailed, end.err)
 		case before == nil || before.err.Class != ClassLogin || before.err.LoginWouldBeLost() && !end.err.LoginWouldBeLost():
-			// It is reported once: since then only the storage is read. If the storage failed then, a
-			// person can log in only now.
+			// It is reported once, and once more when the storage works again, because only then can a
+			// person log in.
 			tell(EventLoginRequired, end.err)
 		}
 		return
@@ -292,9 +292,9 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 	}
 }
 
-// storageFailure returns end.storage as an error for the status: that the newest token is not stored,
-// else the error of the refresh if the storage caused it, else that the storage cannot be read or
-// written.
+// storageFailure returns end.storage as an error for the status. If the newest token is not stored,
+// the error says so. If the storage caused the error of the refresh, it is that error. Otherwise it
+// says that the storage cannot be read or written.
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:

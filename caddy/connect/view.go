@@ -133,9 +133,9 @@ func (p *Page) servePage(w http.ResponseWriter, r *http.Request) error {
 	return show(w, r, http.StatusOK, "page.html", v)
 }
 
-// canonical returns the address at which the page must be opened instead, or an empty text. The
-// page must be opened elsewhere if providers send people back to another loopback name, because
-// browsers keep cookies by name.
+// canonical returns the address at which the page must be opened instead, or the empty string. The
+// page must be opened elsewhere if providers send people back to another loopback name, because a
+// browser keeps separate cookies for localhost and 127.0.0.1.
 func (p *Page) canonical(r *http.Request) string {
 	var pages []string
 	for _, s := range p.Sources {

@@ -156,7 +156,7 @@ func TestKubernetesWorkloadIdentity(t *testing.T) {
 	}
 }
 
-// A bank's client proves itself with its certificate, and so do its requests to the API.
+// A bank's client authenticates with its certificate, and so do its requests to the API.
 func TestBankWithMutualTLS(t *testing.T) {
 	pair, err := tls.X509KeyPair([]byte(testFile("cert.pem")), []byte(testFile("key.pem")))
 	if err != nil {

@@ -25,8 +25,9 @@ func IsLoopbackInZone(host string) bool {
 	return ok && addr.IsLoopback() || IsLoopback(host)
 }
 
-// IsNear reports whether host may be this machine or on its network link, in any spelling: a name
-// below localhost and an address with a zone included. Use it to refuse a host, not to trust one.
+// IsNear reports whether host is this machine or on its network link: localhost, a name below it, or
+// such an address, with or without a zone. It does not know short or numeric forms such as 127.1. Use
+// it to refuse a host, not to trust one.
 func IsNear(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {

@@ -28,7 +28,7 @@ type Signer struct {
 type assertionRules struct {
 	signer Signer
 	algs   []jose.SignatureAlgorithm
-	// client is true if the client proves itself as well, with client_secret_post. Otherwise no
+	// client is true if the client authenticates as well, with client_secret_post. Otherwise no
 	// client does.
 	client bool
 	// unknown is the description of a signature that the key does not verify; empty: one of ours.

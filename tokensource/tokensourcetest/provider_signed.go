@@ -144,7 +144,7 @@ func StartDocuSign(t T, signer Signer, cfg Config) *Server {
 }
 
 // StartBox starts a server that takes the assertions of a Box application. Subject is the id of the
-// enterprise. The client proves itself as well: it has the id and the secret of cfg.Clients, or the
+// enterprise. The client authenticates as well: it has the id and the secret of cfg.Clients, or the
 // default ones, and Issuer is its id.
 //
 //	https://developer.box.com/guides/authentication/jwt/without-sdk, whose source is
