@@ -140,7 +140,7 @@ func (s *situation) readRecord(stored *Record, err error) {
 		s.dirty, s.superseded = false, known
 	}
 	s.rec = stored
-	if stored.Failure == nil && !(s.found >= differs && known.refreshTokenRefused()) {
+	if stored.Failure == nil && (s.found < differs || !known.refreshTokenRefused()) {
 		// The known failure may not be stored yet. Keep it, so that the refused refresh token is not
 		// sent again, unless another process or a person has replaced that refresh token.
 		stored.Failure = known.Failure
