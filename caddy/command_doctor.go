@@ -286,7 +286,7 @@ func runningAccount(at string, st accountStatus) doctor.Running {
 		case problem.Problem == "unsaved", strings.HasPrefix(problem.Problem, "storage_"): // StorageError says it
 		default:
 			text := st.bare(problem.Error, problem.Remedy)
-			r.Troubles = append(r.Troubles, doctor.Trouble{Text: text, Remedy: problem.Remedy})
+			r.Troubles = append(r.Troubles, doctor.Trouble{Problem: problem.Problem, Text: text, Remedy: problem.Remedy})
 		}
 	}
 	return r

@@ -44,7 +44,11 @@ var usualFacts = facts{
 	"account_from":   "make sure that a handler in front of the proxy sets the placeholder of the option account for this request",
 	"compare_clocks": "compare this machine's clock with the provider's. If the provider's clock is wrong, tell the provider",
 	"retries":        "The source asks again by itself",
-	"key_known":      "that the provider has the public half of the key, with the same kid if you set one",
+	"write_cure":     "make the storage writable for this process, and check that it is not full",
+	"scope_cure": "add the scope to the option scopes, and allow it for this client at the provider. The token in use keeps " +
+		"its scopes until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again. " +
+		"If scopes has it already, check the rights of the account at the API",
+	"key_known": "that the provider has the public half of the key, with the same kid if you set one",
 }
 
 // connectAgain says what a person must do when a login has ended.

@@ -298,8 +298,7 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 func (a *account) storageFailure(end step) *Error {
 	switch {
 	case end.dirty:
-		return a.src.named(a.Name(), &Error{Class: ClassWait, Reason: unsavedReason,
-			cause: end.storage}).withFacts(unsavedFacts)
+		return a.src.named(a.Name(), failedStorage(unsavedReason, end.storage).withFacts(unsavedFacts))
 	case end.err != nil && errors.Is(end.err, end.storage):
 		return end.err
 	case end.readFailed:

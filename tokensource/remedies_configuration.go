@@ -79,8 +79,7 @@ var configurationMistakes = []Remedy{
 		Problem: "insufficient_scope", Text: insufficientScopeReason, Class: ClassOperator,
 		Cause: "The API answered a request with status 403 and the error insufficient_scope (RFC 6750 section 3.1): the " +
 			"token is good, and the request needs a scope that the token does not have.",
-		Do: "add the scope[ {needed}] to the option scopes, and allow it for this client at the provider. " +
-			"The token in use keeps its scopes {rescope}. If scopes has it already, check the rights of the account at the API",
+		Do: "{scope_cure}",
 		More: "This is a warning, because other requests may succeed. The upstream's answer is passed on, with the reason in " +
 			"`Proxy-Status`. The state of the account shows the last such request for an hour.",
 	},

@@ -6,8 +6,7 @@ var storageProblems = []Remedy{
 		Problem: "storage_login", Text: loginLostReason, Class: ClassLogin,
 		Cause: "The account needs a login, but the storage is full, read-only or out of reach. A login now would end with " +
 			"this process.",
-		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it " +
-			"is not full. Then connect the account" + connectAt,
+		Do:    "[{move_file}. If that is not enough, ]{write_cure}. Then connect the account" + connectAt,
 		quiet: true,
 	},
 	{
@@ -16,8 +15,8 @@ var storageProblems = []Remedy{
 		Class: ClassWait,
 		Cause: "The storage is full, read-only or out of reach. A refresh token that the provider may replace " +
 			"is not sent before a new one can be stored, unless this process knows that it is alone.",
-		Do: "[{not_directory}. If that is not enough, ]make the storage writable for this process, and check that it " +
-			"is not full[. Do not restart or reload the server before that, because {unsaved}]",
+		Do: "[{move_file}. If that is not enough, ]{write_cure}[. Do not restart or reload the server before that, " +
+			"because {unsaved}]",
 		More: "A live token is still used. The log line \"the storage is in trouble\", the admin API and `caddy " +
 			"authinject status` have the path and the reason. The metric `authinject_token_unsaved` is 1 while a token is " +
 			"only in memory.",
@@ -29,7 +28,7 @@ var storageProblems = []Remedy{
 		Also:  []string{"the storage cannot be listed"},
 		Class: ClassWait,
 		Cause: "The storage is out of reach, or this process may not read it.",
-		Do:    "[{not_directory}. If that is not enough, ]check that the storage is there, and that this process may read it",
+		Do:    "[{move_file}. If that is not enough, ]check that the storage is there, and that this process may read it",
 	},
 	{
 		Problem: "record_damaged", Text: "the stored record is damaged", Class: ClassOperator,

@@ -117,6 +117,8 @@ func (e *Error) filled(r *Remedy) string {
 			return e.waitFact(name)
 		case "variable":
 			return cmp.Or(e.variable(), usualFacts[name])
+		case "move_file":
+			return e.moveFile()
 		}
 		return cmp.Or(e.facts()[name], usualFacts[name])
 	})
@@ -136,6 +138,19 @@ func (e *Error) waitFact(name string) string {
 		return e.Source + " --account " + shell.Word(e.Account)
 	}
 	return e.Source
+}
+
+// moveFile says what to do if a part of the storage's path is a file. While a token is not stored, the
+// path must not be corrected, because that needs a reload.
+func (e *Error) moveFile() string {
+	why := e.facts()["not_directory"]
+	switch {
+	case why == "":
+		return ""
+	case e.facts()["unsaved"] != "":
+		return "move the file away, because " + why
+	}
+	return "move the file away, or correct the path of the storage, because " + why
 }
 
 // variable returns the name of the environment variable whose missing value caused e, or "".

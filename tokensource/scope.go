@@ -1,6 +1,9 @@
 package tokensource
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // publicScope returns the scope that the provider said it granted. The status shows it, so it is
 // kept only if it looks like scopes (RFC 6749 section 3.3) and does not repeat a credential.
@@ -52,7 +55,36 @@ func (s *Source) scopesFailure(account string, missing []string) *Error {
 // to do.
 func (h *Account) InsufficientScope(needed string) *Error {
 	e := h.src.named(h.Name(), &Error{Class: ClassOperator, Reason: insufficientScopeReason})
-	return e.withFacts(facts{"needed": needed})
+	if needed != "" {
+		e = e.withFacts(facts{"scope_cure": h.scopeCure(strings.Fields(needed))})
+	}
+	return e
+}
+
+// scopeCure says how the account gets a token with these scopes.
+func (h *Account) scopeCure(needed []string) string {
+	cfg := h.src.cfg
+	keeps := ". The token in use keeps its scopes " + cfg.facts()["rescope"]
+	if h.src.traits.Local {
+		return "write a token that has " + scopeWords(needed) + " into " + cfg.tokenIn()
+	}
+	unasked := without(needed, cfg.Scopes)
+	if len(unasked) > 0 {
+		return "add " + scopeWords(unasked) + " to the option scopes, and allow it for this client at the provider" + keeps
+	}
+	if ungranted := without(needed, without(needed, h.Status().MissingScopes)); len(ungranted) > 0 {
+		return "allow " + scopeWords(ungranted) + " for this client at the provider: the option scopes asks for it, and the " +
+			"provider did not grant it" + keeps
+	}
+	return "check the rights of the account at the API: the token was requested with " + scopeWords(needed)
+}
+
+// scopeWords names scopes in a sentence.
+func scopeWords(scopes []string) string { return "the scope " + strings.Join(scopes, " ") }
+
+// without returns the scopes that are not in another list.
+func without(scopes, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return slices.Contains(others, scope) })
 }
 
 const insufficientScopeReason = "the upstream answered that the token lacks a scope"

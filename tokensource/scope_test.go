@@ -158,3 +158,36 @@ func TestEventOfDifferentClocksHasItsRemedy(t *testing.T) {
 		}
 	})
 }
+
+// What to do about a scope that the API wants depends on whether it was requested, and granted.
+func TestRemedyOfAnInsufficientScope(t *testing.T) {
+	for name, c := range map[string]struct {
+		scopes          []string
+		granted, needed string
+		static          bool
+		want            string
+	}{
+		"unknown":       {[]string{"read"}, "", "", false, "If scopes has it already, check the rights"},
+		"not requested": {[]string{"read"}, "read", "read write", false, "add the scope write to the option scopes"},
+		"not granted": {[]string{"read", "write"}, "read", "write", false, "allow the scope write for this client at the " +
+			"provider: the option scopes asks for it"},
+		"granted":            {[]string{"read", "write"}, "read write", "write", false, "check the rights of the account at the API"},
+		"granted, not named": {[]string{"read", "write"}, "", "write", false, "check the rights of the account at the API"},
+		"static":             {nil, "", "write", true, "write a token that has the scope write into the option token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ep := &endpoint{script: always(reply{body: `{"access_token":"at","token_type":"Bearer","expires_in":3600,"scope":"` +
+				c.granted + `"}`})}
+			src := newSource(t, ep, func(cfg *tokensource.Config) {
+				if cfg.Scopes = c.scopes; c.static {
+					cfg.Grant, cfg.TokenURL = tokensource.Static{Token: tokensource.Literal("at")}, ""
+					cfg.ClientID, cfg.ClientSecrets = "", nil
+				}
+			})
+			mustToken(t, src)
+			if got := src.Account("").InsufficientScope(c.needed).Remedy(); !strings.Contains(got, c.want) {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}

@@ -207,8 +207,9 @@ func (st Status) Problems() []*Error {
 	}
 	switch {
 	case st.Unsaved:
-		add(ClassWait, unsavedReason)
-		found[len(found)-1] = found[len(found)-1].withFacts(unsavedFacts)
+		e := failedStorage(unsavedReason, st.StorageErr).withFacts(unsavedFacts)
+		e.Source, e.Account = st.Source, st.Account
+		found = append(found, e.withFacts(st.facts))
 	case st.storage != nil && !errors.Is(st.Err, st.StorageErr):
 		found = append(found, st.storage)
 	}

@@ -36,16 +36,29 @@ func ExplainStorage(err error) error {
 // part.
 const notDirectory = " is a file, not a directory"
 
-// failedStorage returns the failure of a storage because of err. Its remedy says so if a part of
-// the storage's path is a file.
+// failedStorage returns the failure of a storage because of err. Its remedy depends on err.
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {
-		e = e.withFacts(
-			facts{"not_directory": "move the file away, or correct the path of the storage, because a part of the path" +
-				notDirectory + " (caddy authinject status shows the path)"})
+		e = e.withFacts(facts{"not_directory": "a part of the path" + notDirectory + " (caddy authinject status shows the path)"})
 	}
-	return e
+	return e.withFacts(facts{"write_cure": writeCure(err)})
+}
+
+// writeCure says how a storage can be written again whose write failed with err, or "" if err does
+// not say why.
+func writeCure(err error) string {
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		return "mount the file system of the storage writable, because it is mounted read-only"
+	case errors.Is(err, syscall.ENOSPC):
+		return "free space, or inodes, in the file system of the storage, because it is full"
+	case errors.Is(err, syscall.EDQUOT):
+		return "free space in the storage, or raise the quota of the user that runs this process"
+	case errors.Is(err, fs.ErrPermission):
+		return "let the user that runs this process write to the storage"
+	}
+	return ""
 }
 
 // unreadable returns the failure for a record that cannot be read. An outage passes. Any other

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -573,4 +575,45 @@ func TestStorageRemedyForbidsARestartOnlyWhileATokenIsUnsaved(t *testing.T) {
 			t.Errorf("lives %t, ended %t, recovered %t", lives, ended, recovered)
 		}
 	})
+}
+
+// The remedy of a storage that fails depends on its error, the same in every place: in the state, in
+// the events, and in each problem. While a token is not stored, nothing that needs a reload is advised.
+func TestRemedyOfAStorageErrno(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EROFS: "mounted read-only", syscall.ENOSPC: "it is full", syscall.EDQUOT: "quota",
+		syscall.EACCES: "let the user that runs this process write", syscall.ENOTDIR: "move the file away, because",
+		syscall.EIO: "make the storage writable for this process",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := alone()
+			var ev events
+			src := newSource(t, rotating(0), refreshing(storage, "rt0"), observed(&ev))
+			storage.fail(nil, &fs.PathError{Op: "open", Path: "/var/lib/x", Err: errno})
+			src.Warm()
+			virtual.Advance(10 * time.Minute)
+			st := src.Account("").Status()
+			if !st.Unsaved {
+				t.Fatalf("%v: the token is stored", errno)
+			}
+			failures := st.Problems()
+			for _, e := range ev.all() {
+				if failure, ok := errors.AsType[*tokensource.Error](e.Err); ok && e.Kind == tokensource.EventStorageFailed {
+					failures = append(failures, failure)
+				}
+				if e.Kind == tokensource.EventStorageFailed && e.Failure != nil {
+					failures = append(failures, e.Failure)
+				}
+			}
+			if len(failures) < 2 {
+				t.Errorf("%v: %d failures", errno, len(failures))
+			}
+			for _, failure := range failures {
+				if remedy := failure.Remedy(); !strings.Contains(remedy, want) || strings.Contains(remedy, "/var/lib") ||
+					strings.Contains(remedy, "correct the path") || !strings.Contains(remedy, "Do not restart or reload") {
+					t.Errorf("%v: %v: %s", errno, failure.What(), remedy)
+				}
+			}
+		})
+	}
 }

@@ -56,7 +56,9 @@ func (x *exam) scopes(st tokensource.Status) {
 		x.warn("scopes", fmt.Sprintf("the provider did not grant %s. It granted %s",
 			strings.Join(missing, " "), limit(st.Scope, 300)),
 			"allow these scopes for the client at the provider, or remove them. Without them, the upstream may answer 403")
-		x.changeScopes(missing)
+		if !x.Running.has("insufficient_scope") { // an upstream needs scopes
+			x.changeScopes(missing)
+		}
 	case st.Scope == "":
 		x.ok("scopes", "the provider named no scopes, so it granted the scopes that were requested: "+
 			strings.Join(asked, " "))

@@ -37,9 +37,16 @@ type Running struct {
 
 // Trouble is a problem that the running server reports.
 type Trouble struct {
+	// Problem is the problem in one word, or empty.
+	Problem      string
 	Text, Remedy string
 	// Fails says that requests are refused until an operator acts.
 	Fails bool
+}
+
+// has reports whether the server reports that problem, besides those of the account itself.
+func (r *Running) has(problem string) bool {
+	return slices.ContainsFunc(r.Troubles, func(t Trouble) bool { return t.Problem == problem })
 }
 
 // runningServer reports what the running server says. The server may have another token than
