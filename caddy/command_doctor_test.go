@@ -537,6 +537,11 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 	r = diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "grant", "a JWT that expired on 2017-07-14 02:40:00 UTC", "write a new token into the "+
 		"environment variable TOKEN")
+	for _, step := range r.Steps {
+		if step.Name == "lifetime" {
+			t.Errorf("doctor says of an expired token: %s", step.Text)
+		}
+	}
 	t.Setenv("TOKEN", "canary-opaque-static-token")
 	r = diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: an upstream refuses the token, "+

@@ -33,10 +33,13 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	if end.verb == doConnect {
 		a.rejections = nil // the upstream's earlier refusals were of tokens of the previous login
 	}
+	mended := false
 	if end.err == nil {
 		a.failed = nil
 		a.src.loginFailures.forget(a.Name())
+		refused := l != nil && l.refused.Load()
 		l = a.publishLocked(end.rec, r.rejected != 0)
+		mended = refused && !l.refused.Load()
 	} else {
 		a.failLocked(end)
 	}
@@ -58,7 +61,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	if troubled && end.storage == nil {
 		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.Name()})
 	}
-	a.report(end, l, before, failed, trouble, took)
+	a.report(end, l, before, failed, mended, trouble, took)
 }
 
 // know sets the newest known record. sum is the checksum of its stored bytes, or 0. The caller
@@ -236,8 +239,9 @@ func (a *account) dueLocked() deadline {
 	return l.soft
 }
 
-// report tells the observer what a refresh changed.
-func (a *account) report(end step, l *live, before, failed *failed, trouble *Error, took time.Duration) {
+// report tells the observer what a refresh changed. mended is true if the old token was refused, and
+// the new one was not.
+func (a *account) report(end step, l *live, before, failed *failed, mended bool, trouble *Error, took time.Duration) {
 	e := Event{Account: a.Name(), Took: took, Subject: a.subject != nil}
 	if l != nil {
 		e.Generation, e.Expiry, e.Live = l.tok.Generation, l.tok.Expiry, l.token(a.src.cfg.Clock) != nil
@@ -286,8 +290,12 @@ func (a *account) report(end step, l *live, before, failed *failed, trouble *Err
 	if end.verb == doAdopt {
 		tell(EventAdopted, nil)
 	}
-	if before != nil {
-		e.Attempts, e.Failure = before.asked, trouble
+	e.Failure = trouble
+	switch {
+	case before != nil:
+		e.Attempts = before.asked
+		tell(EventRecovered, nil)
+	case mended && a.src.traits.Local: // no other event says that there is a new token
 		tell(EventRecovered, nil)
 	}
 }

@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -126,7 +127,8 @@ func TestStaticTokenThatExpires(t *testing.T) {
 func TestRejectStaticToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &file{value: "pat1"}
-		src := newSource(t, nil, static(f))
+		var ev events
+		src := newSource(t, nil, static(f), observed(&ev))
 		tok := wantToken(t, src, "pat1")
 		if _, err := src.Account("").Reject(t.Context(), tok); !errors.Is(err, tokensource.ErrNoReplacement) {
 			t.Errorf("got %v, want ErrNoReplacement", err)
@@ -137,7 +139,41 @@ func TestRejectStaticToken(t *testing.T) {
 			t.Errorf("got %v, %v, want pat2", next, err)
 		}
 		wantToken(t, src, "pat2")
+		synctest.Wait()
+		if n := ev.count(tokensource.EventRecovered); n != 1 {
+			t.Errorf("the new token was reported %d times: %+v", n, ev.all())
+		}
 	})
+}
+
+// If an upstream refuses a static token that is an expired JWT, the remedy says that it expired.
+func TestRefusedStaticTokenThatIsAnExpiredJWT(t *testing.T) {
+	for token, expired := range map[string]bool{
+		"eyJhbGciOiJub25lIn0.eyJleHAiOjE1MDAwMDAwMDB9.c2ln": true,  // 2017
+		"eyJhbGciOiJub25lIn0.eyJleHAiOjk5OTk5OTk5OTl9.c2ln": false, // 2286
+		"opaque": false,
+	} {
+		var ev events
+		src := newSource(t, nil, observed(&ev), func(c *tokensource.Config) {
+			c.Grant = tokensource.Static{Token: tokensource.Literal(token)}
+		})
+		_, _ = src.Account("").Reject(t.Context(), mustToken(t, src))
+		failures := []error{src.Account("").Status().Refusal()}
+		for _, e := range ev.all() {
+			if e.Kind == tokensource.EventRefused {
+				failures = append(failures, e.Err)
+			}
+		}
+		for _, err := range failures {
+			failure, ok := errors.AsType[*tokensource.Error](err)
+			if !ok || strings.Contains(failure.Remedy(), "is a JWT that expired on 2017-07-14T02:40:00Z") != expired {
+				t.Errorf("%v", err)
+			}
+		}
+		if len(failures) != 2 {
+			t.Errorf("%d failures", len(failures))
+		}
+	}
 }
 
 // A refusal of a token is reported once, and the status shows it, even if there is no other token.

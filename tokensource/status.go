@@ -94,6 +94,9 @@ func (a *account) status() Status {
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
+		if end := jwtEnd(NewSecret(l.tok.AccessToken())); s.refused && a.src.traits.Local && !end.IsZero() && !end.After(c.Now()) {
+			st.facts["jwt_end"] = shownClock(end)
+		}
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.Interactive()) {
 			st.RefreshAt = l.soft.time()
 		}

@@ -96,6 +96,8 @@ type exam struct {
 	mayStart bool
 	// timed says that a step failed because of the time.
 	timed bool
+	// expired says that the configured token is a JWT that has expired.
+	expired bool
 	// trust says how to trust a CA; empty: as for the provider.
 	trust string
 }

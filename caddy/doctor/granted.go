@@ -80,6 +80,9 @@ const shortLife = 30 * time.Second
 // lifetime reports how long the token lasts, and when it would be refreshed.
 func (x *exam) lifetime(st tokensource.Status) {
 	if st.Expiry.IsZero() {
+		if x.expired {
+			return // the step grant says it
+		}
 		if x.Config.Grant.Traits().Local {
 			x.warn("lifetime", "the end of the token is not known, so it is used until the upstream refuses it",
 				"add expires <time>, if you know when the token expires")

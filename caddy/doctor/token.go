@@ -238,6 +238,7 @@ func (x *exam) staticToken() {
 		}
 		if end, ok := jwtEnd(value.Reveal()); ok && time.Now().After(end) {
 			in := cmp.Or(x.Config.TokenIn, "the option token")
+			x.expired = true
 			x.fail("grant", "the configured token is a JWT that expired on "+moment(end), "write a new token into "+in)
 			return
 		}
