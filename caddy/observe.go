@@ -98,6 +98,8 @@ func class(err error) tokensource.Class {
 // token.
 func storageMessage(e tokensource.Event) string {
 	switch {
+	case e.Failure != nil && e.Failure.Problem() == "token_lost":
+		return storageLost
 	case !e.Live:
 		return storageNoToken
 	case e.Failure != nil && e.Failure.Unsaved():
@@ -110,6 +112,7 @@ const (
 	storageServes  = "the storage is in trouble; the token in memory serves"
 	storageUnsaved = "the storage is in trouble; the newest token is only in memory, and a restart would lose it"
 	storageNoToken = "the storage is in trouble; there is no token to serve"
+	storageLost    = "the storage is in trouble; the newest token is lost"
 )
 
 // isWorthLogging reports whether to log an event. A storage that is out of reach fails every second

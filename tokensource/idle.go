@@ -73,8 +73,9 @@ func (s *Source) all() []*account {
 	return s.accounts.all()
 }
 
-// stop ends the timer for good, and tries once more to store a record that was not stored yet. It
-// is called when no refresh is running any more.
+// stop ends the timer for good, and tries once more to store a record that was not stored yet. If the
+// record cannot be stored, its token is lost, and stop reports that. It is called when no refresh is
+// running any more.
 func (a *account) stop() {
 	a.mu.Lock()
 	a.stopped = true
@@ -82,6 +83,11 @@ func (a *account) stop() {
 		a.timer.Stop()
 	}
 	a.mu.Unlock()
-	a.catchUp(context.Background())
+	err := a.catchUp(context.Background())
 	a.unclaim()
+	if err != nil {
+		failure := failedStorage(lostAtEndReason, err)
+		failure.Class = ClassLogin
+		a.src.tell(Event{Kind: EventStorageFailed, Account: a.Name(), Err: err, Failure: a.src.named(a.Name(), failure)})
+	}
 }

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -160,12 +161,13 @@ func (a *account) store(ctx context.Context, s *situation, rec *Record) {
 }
 
 // catchUp tries once more to store a record that could not be stored, unless the stored record is
-// newer. If a person has disconnected the account meanwhile, it revokes the tokens of that record.
-func (a *account) catchUp(ctx context.Context) {
+// newer. If a person has disconnected the account meanwhile, it revokes the tokens of that record. It
+// returns the storage's error if the record is still not stored.
+func (a *account) catchUp(ctx context.Context) error {
 	s := a.situation()
 	a.updateSituation(s)
 	if !s.dirty {
-		return
+		return nil
 	}
 	a.read(ctx, s)
 	switch {
@@ -174,12 +176,14 @@ func (a *account) catchUp(ctx context.Context) {
 	case s.superseded != nil && s.rec.Disconnected:
 		a.revokeUnused(ctx, s.superseded)
 	}
-	if !s.dirty {
-		a.mu.Lock()
-		a.dirty, a.trouble = deadline{}, nil
-		a.mu.Unlock()
-		a.src.tell(Event{Kind: EventStorageRecovered, Account: a.Name()})
+	if s.dirty {
+		return cmp.Or(s.saveErr, s.readErr)
 	}
+	a.mu.Lock()
+	a.dirty, a.trouble = deadline{}, nil
+	a.mu.Unlock()
+	a.src.tell(Event{Kind: EventStorageRecovered, Account: a.Name()})
+	return nil
 }
 
 // sleep waits for d, or until ctx ends.

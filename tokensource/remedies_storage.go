@@ -24,6 +24,14 @@ var storageProblems = []Remedy{
 			"the storage does not keep what is written"),
 	},
 	{
+		Problem: "token_lost", Text: lostAtEndReason, Class: ClassLogin,
+		Cause: "The provider gave a token while the storage could not be written. The server was stopped before that " +
+			"ended. If the provider replaced the refresh token, the stored one is no longer valid.",
+		Do: "[{move_file}. If that is not enough, ]{write_cure}. If the next start finds that the stored refresh token is " +
+			"refused, {again}",
+		More: "Caddy logs this when it stops.",
+	},
+	{
 		Problem: "storage_unreadable", Text: "the storage cannot be read",
 		Also:  []string{"the storage cannot be listed"},
 		Class: ClassWait,

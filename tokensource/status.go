@@ -277,6 +277,7 @@ const (
 	refusedReason       = "an upstream refuses the token, and there is no other"
 	missingScopesReason = "the provider did not grant the scopes "
 	clockReason         = "this machine's clock and the provider's differ"
+	lostAtEndReason     = "the newest token could not be stored before the end, and is lost"
 	unsavedReason       = "the storage cannot be written, and a restart would lose the newest token"
 )
 

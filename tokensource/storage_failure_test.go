@@ -617,3 +617,35 @@ func TestRemedyOfAStorageErrno(t *testing.T) {
 		})
 	}
 }
+
+// A source that ends with a token that it cannot store reports that the token is lost. If the storage
+// works again by then, the token is stored.
+func TestTokenLostAtTheEnd(t *testing.T) {
+	for _, mended := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := alone()
+			var ev events
+			src := newSource(t, rotating(0), refreshing(storage, "rt0"), observed(&ev))
+			storage.fail(nil, &fs.PathError{Op: "open", Path: "/var/lib/x", Err: syscall.EROFS})
+			src.Warm()
+			virtual.Advance(time.Minute)
+			if mended {
+				storage.fail(nil, nil)
+			}
+			if err := src.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			lost := false
+			for _, e := range ev.all() {
+				if e.Failure != nil && e.Failure.Problem() == "token_lost" {
+					lost = errors.Is(e.Err, syscall.EROFS) && strings.HasPrefix(e.Failure.Remedy(), "mount the file system of the "+
+						"storage writable, because it is mounted read-only. If the next start finds that the stored refresh token is "+
+						"refused, get a new refresh token from the provider")
+				}
+			}
+			if lost == mended {
+				t.Errorf("mended %t: %+v", mended, ev.all())
+			}
+		})
+	}
+}
