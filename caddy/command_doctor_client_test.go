@@ -8,8 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
@@ -83,4 +85,20 @@ func TestDoctorPrivateKey(t *testing.T) {
 		"correct the option")
 	r = diagnose(t, doctorRun{}, with("key {file."+key+".gone}").Source("a", "grant client_credentials"))
 	wantStep(t, r, doctor.Fail, "secrets", "key cannot be read", "")
+}
+
+// doctor shows the provider's own words, so it does not say where else they are. It logs nothing
+// beside its report.
+func TestDoctorShowsTheProvidersWords(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	srv.AlwaysFault(tokensourcetest.Respond(http.StatusBadRequest, "application/json",
+		`{"error":"invalid_request","error_description":"send it in the body"}`))
+	r := diagnose(t, doctorRun{}, toUpstream(t, srv, srv.URL))
+	wantStep(t, r, doctor.Fail, "client_authentication", `the provider says "send it in the body"`,
+		"try client_auth client_secret_post")
+	for _, step := range r.Steps {
+		if strings.Contains(step.Remedy, "GET /authinject") {
+			t.Errorf("doctor says: %s", step.Remedy)
+		}
+	}
 }

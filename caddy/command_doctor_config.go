@@ -67,6 +67,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
 	}
+	p.Config.Observer = a.logPanic // doctor itself says everything else
 	p.StorageDir, p.OwnStorage = directoryOf(src.storage), src.ownStorage
 	if src.transport != nil {
 		p.TLS, p.Proxy = src.transport.tls(), src.transport.http.Transport.Proxy

@@ -23,6 +23,13 @@ func (a *App) observer() tokensource.Observer {
 	}
 }
 
+// logPanic logs the stack of a module that panicked.
+func (a *App) logPanic(e tokensource.Event) {
+	if _, broken := errors.AsType[*tokensource.PanicError](e.Err); broken {
+		a.log(e)
+	}
+}
+
 // messages are the log lines, one per kind of event. See storageMessage for EventStorageFailed.
 var messages = map[tokensource.EventKind]string{
 	tokensource.EventRefreshed:      "token obtained",

@@ -317,9 +317,21 @@ func (s accountStatus) stateWord() string {
 
 // withCause adds the error of the storage to a failure, for the operator. The failure's own text
 // leaves it out, because pages and clients see that text and the storage's error can have a path.
-func withCause(failure error) error {
-	if cause := errors.Unwrap(failure); cause != nil {
-		return fmt.Errorf("%w: %w", failure, cause)
+func withCause(err error) error {
+	failure, ok := errors.AsType[*tokensource.Error](err)
+	if !ok || failure.Unwrap() == nil {
+		return err
 	}
-	return failure
+	text, remedy := failure.Error(), failure.Remedy()
+	bare := withoutRemedy(text, remedy)
+	return causedError{failure, bare + " (" + failure.Unwrap().Error() + ")" + strings.TrimPrefix(text, bare)}
 }
+
+// causedError is a failure whose text has its cause.
+type causedError struct {
+	error
+	text string
+}
+
+func (e causedError) Error() string { return e.text }
+func (e causedError) Unwrap() error { return e.error }

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -424,4 +425,34 @@ func TestStatusListsAProblemOnce(t *testing.T) {
 	if s := newAccountStatus(st, "refresh_token"); len(s.Problems) != 1 || len(s.Warnings) > 1 {
 		t.Errorf("problems %+v, warnings %q", s.Problems, s.Warnings)
 	}
+}
+
+// An operator gets the storage's own error in front of what to do.
+func TestWithCause(t *testing.T) {
+	plain := errors.New("a failure")
+	if got := withCause(plain); got != plain { //nolint:errorlint // the same value
+		t.Errorf("got %v", got)
+	}
+	src, err := tokensource.New(tokensource.Config{
+		Name: "a", Grant: tokensource.AuthorizationCode{}, ClientID: "c", ClientAuth: tokensource.ClientAuthNone,
+		AuthorizeURL: "https://login.example.com/authorize", TokenURL: "https://login.example.com/token",
+		Storage: unlisted{new(tokensource.MemoryStorage)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = src.Accounts(t.Context())
+	failure, ok := errors.AsType[*tokensource.Error](withCause(err))
+	if got := withCause(err).Error(); !ok || got != `token source "a": the storage cannot be listed (listing the storage: `+
+		"/var/lib/x: I/O error): "+
+		failure.Remedy() {
+		t.Errorf("got %s", got)
+	}
+}
+
+// unlisted is a storage that cannot be listed.
+type unlisted struct{ *tokensource.MemoryStorage }
+
+func (unlisted) List(context.Context, string, bool) ([]string, error) {
+	return nil, errors.New("/var/lib/x: I/O error")
 }

@@ -175,7 +175,8 @@ func (w *wire) clues(failure *Error, header http.Header, issuer string) *Error {
 		failure = failure.withFacts(facts{"basic": string(ClientSecretBasic)})
 		wanted = cmp.Or(wanted, "try client_auth "+string(ClientSecretBasic)+", because the answer asks for HTTP Basic")
 	}
-	return failure.withFacts(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != "")})
+	return failure.withFacts(facts{"wanted_auth": wanted, "client_causes": w.clientCauses(wanted != ""),
+		"other_auth": string(w.otherAuth())})
 }
 
 // asksForBasic reports whether a response asks for HTTP Basic, and the client sends its secret in
@@ -201,9 +202,17 @@ func (w *wire) clientCauses(wanted bool) string {
 	if wanted {
 		return corrected
 	}
-	other := ClientSecretBasic
-	if w.cfg.ClientAuth == ClientSecretBasic {
-		other = ClientSecretPost
+	return corrected + ". If the secret is right, try client_auth " + string(w.otherAuth())
+}
+
+// otherAuth returns the method of client authentication to try next, or "" for a client that uses no
+// secret.
+func (w *wire) otherAuth() ClientAuth {
+	switch {
+	case !w.cfg.ClientAuth.UsesSecret():
+		return ""
+	case w.cfg.ClientAuth == ClientSecretBasic:
+		return ClientSecretPost
 	}
-	return corrected + ". If the secret is right, try client_auth " + string(other)
+	return ClientSecretBasic
 }

@@ -65,8 +65,8 @@ var refusals = []Remedy{
 	{
 		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
 		Cause: "A parameter of the token request is missing, or has a form that the provider does not accept.",
-		Do: "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param" +
-			askProvider,
+		Do: "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param[. If the " +
+			"provider wants the client_secret in another place, try client_auth {other_auth}]" + askProvider,
 		match: and(byCode("invalid_request"), byReason(answeredReason)),
 	},
 	{

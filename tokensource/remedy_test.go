@@ -566,3 +566,24 @@ func TestTheRemedyNamesTLS(t *testing.T) {
 		}
 	}
 }
+
+// A provider that refuses a request as malformed often wants the secret in another place.
+func TestRemedyOfAnInvalidRequest(t *testing.T) {
+	for auth, want := range map[tokensource.ClientAuth]string{
+		tokensource.ClientSecretBasic: "try client_auth client_secret_post",
+		tokensource.ClientSecretPost:  "try client_auth client_secret_basic",
+		tokensource.ClientAuthNone:    "",
+	} {
+		src := newSource(t, &endpoint{script: always(refused(http.StatusBadRequest, "invalid_request"))},
+			func(cfg *tokensource.Config) {
+				if cfg.ClientAuth = auth; auth == tokensource.ClientAuthNone {
+					cfg.ClientSecrets = nil
+				}
+			})
+		_, err := src.Token(t.Context())
+		if e := asError(t, err, tokensource.ClassOperator); !strings.Contains(e.Remedy(), want) ||
+			strings.Contains(e.Remedy(), "try client_auth") != (want != "") {
+			t.Errorf("%s: %s", auth, e.Remedy())
+		}
+	}
+}

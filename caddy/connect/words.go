@@ -84,7 +84,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	}
 	text := "Connected. Expires in " + expires + ". Log in again before that."
 	if !st.Interactive { // the token itself is configured
-		text = "Connected. The token ends in " + expires + ". Before that, write a new one into " + st.TokenIn() + "."
+		text = "Connected. The token ends in " + expires + ". Before that, write a new one into " + st.TokenIn() +
+			", and its expiry time into the option expires."
 	}
 	if st.Expiry.Sub(now) < loginSoon {
 		return text, Soon

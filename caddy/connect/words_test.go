@@ -40,7 +40,8 @@ func TestWordsOfAConfiguredTokenThatEnds(t *testing.T) {
 	now := time.Now()
 	st := tokensource.Status{Source: "a", State: tokensource.StateFresh, Generation: 1, Live: true,
 		Expiry: now.Add(3 * time.Hour)}
-	const want = "Connected. The token ends in 3 h. Before that, write a new one into the option token."
+	const want = "Connected. The token ends in 3 h. Before that, write a new one into the option token, and its expiry " +
+		"time into the option expires."
 	if text, as := connect.Describe(st, now); text != want || as != connect.Soon {
 		t.Errorf("got  %s %s\nwant %s", as, text, want)
 	}

@@ -29,11 +29,11 @@ func (x *exam) explain(ctx context.Context, err error) {
 		answered += fmt.Sprintf(" (the provider says %q)", said)
 	}
 	cfg := &x.Config
-	x.timed = x.timed || strings.Contains(failure.Remedy(), "clock that is wrong: this machine's ")
+	x.timed = x.timed || strings.Contains(remedyOf(failure), "clock that is wrong: this machine's ")
 	switch {
 	case failure.Problem() == "expired_answer" && x.created(answered):
 	case failure.Subject, slices.Contains(assertionProblems, failure.Problem()):
-		x.fail("grant", answered, failure.Remedy())
+		x.fail("grant", answered, remedyOf(failure))
 	case failure.Status == 0, len(x.recorder.tokenRequests()) == 0: // the failure may be a stored one
 		x.unanswered(failure)
 	case failure.Class == tokensource.ClassLogin:
@@ -53,22 +53,22 @@ func (x *exam) explain(ctx context.Context, err error) {
 	case failure.Code == "invalid_target":
 		x.accepted()
 		x.fail("grant", answered+": the provider does not know the API that the token is for",
-			failure.Remedy())
+			remedyOf(failure))
 	case failure.Code == "unauthorized_client":
 		x.accepted()
 		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),
-			failure.Remedy())
+			remedyOf(failure))
 	case failure.Code == "unsupported_grant_type":
 		x.accepted()
 		x.fail("grant", fmt.Sprintf("%s: the provider has no grant %s", answered, x.GrantName),
-			failure.Remedy()+x.knownGrants())
+			remedyOf(failure)+x.knownGrants())
 	case failure.Class == tokensource.ClassOperator && slices.Contains([]int{404, 405, 410, 415}, failure.Status):
-		x.fail("token", answered, failure.Remedy()+". The provider's documentation names the address")
+		x.fail("token", answered, remedyOf(failure)+". The provider's documentation names the address")
 		if x.server != nil && x.server.TokenURL != "" && x.server.TokenURL != cfg.TokenURL {
 			x.change("token_url", "token_url "+cfg.TokenURL, x.server.TokenURL)
 		}
 	default:
-		x.fail("token", answered, cmp.Or(failure.Remedy(), "look at the provider's documentation and status page"))
+		x.fail("token", answered, cmp.Or(remedyOf(failure), "look at the provider's documentation and status page"))
 	}
 }
 
@@ -96,10 +96,10 @@ func (x *exam) unanswered(failure *tokensource.Error) {
 	case failure.Class == tokensource.ClassLogin:
 		x.deadGrant(failure, failure.Reason)
 	case x.Config.Grant.Traits().Local && strings.Contains(failure.Reason, "expired"):
-		x.fail("grant", failure.What()+": the time of the option expires has passed", failure.Remedy())
+		x.fail("grant", failure.What()+": the time of the option expires has passed", remedyOf(failure))
 		x.change("expires", "expires …", "<time>")
 	default:
-		x.fail("token", failure.What(), cmp.Or(failure.Remedy(), "see the steps before"))
+		x.fail("token", failure.What(), cmp.Or(remedyOf(failure), "see the steps before"))
 	}
 }
 
@@ -116,7 +116,7 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 	}
 	if x.Config.Grant.Traits().Stored {
 		x.fail("grant", why+": the refresh token was revoked, has ended, or was used by another program",
-			failure.Remedy())
+			remedyOf(failure))
 		return
 	}
 	x.fail("grant", why+": the provider refuses the grant "+x.GrantName, "check the client's account at the provider")
@@ -126,7 +126,7 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, text string) {
 	now := x.Config.AuthMethod()
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
-		x.authRemedy(now, failure.Remedy()))
+		x.authRemedy(now, remedyOf(failure)))
 	x.tryAuth(ctx, now)
 }
 
@@ -158,7 +158,7 @@ func (x *exam) authRemedy(now tokensource.ClientAuth, remedy string) string {
 
 // refusedScope reports invalid_scope.
 func (x *exam) refusedScope(failure *tokensource.Error, answered string) {
-	remedy := failure.Remedy()
+	remedy := remedyOf(failure)
 	if x.server != nil && x.server.Scopes != nil {
 		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
 			func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
@@ -229,7 +229,7 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 		return true
 	case failure != nil:
 		x.warn(step, "the client was not checked: to a request with an invented code, "+failure.What(),
-			cmp.Or(failure.Remedy(), "see the steps before"))
+			cmp.Or(remedyOf(failure), "see the steps before"))
 	}
 	return false
 }
@@ -335,4 +335,14 @@ func (x *exam) rawIsSame(ctx context.Context) bool {
 	secret, err := x.Config.ClientSecrets[0](ctx)
 	return err != nil || url.QueryEscape(secret.Reveal()) == secret.Reveal() &&
 		url.QueryEscape(x.Config.ClientID) == x.Config.ClientID
+}
+
+// remedyOf returns the remedy of a failure. If doctor shows the provider's own words, the remedy does
+// not say where else they are.
+func remedyOf(failure *tokensource.Error) string {
+	remedy := failure.Remedy()
+	if failure.ProviderSaid() != "" {
+		remedy, _, _ = strings.Cut(remedy, ". GET /authinject/sources/")
+	}
+	return remedy
 }

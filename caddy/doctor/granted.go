@@ -108,6 +108,8 @@ func (x *exam) lifetime(st tokensource.Status) {
 		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",
 			"set default_lifetime to what the provider's documentation says, or to never")
 		x.change("default_lifetime", "", "<duration>|never")
+	case x.Config.Grant.Traits().Local:
+		x.ok("lifetime", text+", which the option expires says")
 	case !st.Obtained.IsZero() && total > 0 && total < shortLife:
 		x.warn("lifetime", text+". That is short",
 			"ask the provider for a longer lifetime, if requests are refused now and then")

@@ -74,8 +74,10 @@ func (x *exam) runningServer() {
 		x.add(status, step, at+trouble.Text, cmp.Or(trouble.Remedy, "correct what the text names"))
 	}
 	switch {
+	case r.Class == "" && (r.Unsaved || r.StorageError != ""): // the lines above say it
 	case r.Class == "" && len(r.Troubles) > 0:
-		x.ok(step, "the account at the running server: "+r.Words)
+		words, _, _ := strings.Cut(r.Words, " But ") // the lines above say what follows
+		x.ok(step, "the account at the running server: "+words)
 	case r.Class == "":
 		x.ok(step, at+r.Words)
 	case r.Class == tokensource.ClassWait:

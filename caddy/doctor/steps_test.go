@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,16 +56,26 @@ func TestStorageRemedy(t *testing.T) {
 	}
 	// A source can have a storage of its own.
 	for _, err := range []error{syscall.ENOTDIR, syscall.EACCES, syscall.EROFS} {
-		p := Patient{StorageDir: "/store", OwnStorage: true}
+		p := Patient{StorageDir: t.TempDir(), OwnStorage: true}
+		if err := os.WriteFile(filepath.Join(p.StorageDir, "login"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		p.Config.Name = "orders"
 		if got := examOf(p).storageRemedy(err); !strings.Contains(strings.ToLower(got), "the option storage of source orders") ||
 			strings.Contains(got, "global") {
 			t.Errorf("of an own storage, %v: %s", err, got)
 		}
 	}
+	// Nothing is copied from an empty directory.
+	if got := examOf(Patient{StorageDir: t.TempDir()}).storageRemedy(syscall.EROFS); strings.Contains(got, "copy") {
+		t.Error(got)
+	}
 	// While the newest token is only in memory, a new path would lose it.
 	unsaved := examOf(Patient{StorageDir: "/store"})
 	unsaved.Running.Unsaved = true
+	if got := unsaved.storageRemedy(syscall.ENOTDIR); strings.Contains(got, "correct the path") {
+		t.Error(got)
+	}
 	got := unsaved.storageRemedy(syscall.EROFS)
 	if !strings.Contains(got, "mount the file system of /store writable") || strings.Contains(got, "another path") ||
 		!strings.HasSuffix(got, "Do not restart or reload the server before that, because the server's newest token is "+

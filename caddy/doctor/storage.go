@@ -115,7 +115,7 @@ func (x *exam) storageRemedy(err error) string {
 		return x.storageCure(err) + ". Do not restart or reload the server before that, because the server's newest " +
 			"token is only in memory"
 	}
-	if caused(err, syscall.EROFS) {
+	if inside, _ := os.ReadDir(x.StorageDir); caused(err, syscall.EROFS) && len(inside) > 0 {
 		return x.storageCure(err) + ". If you choose another path with " + x.storageOption() + ", copy " + x.storageName() +
 			" there first, because the logins are in it, and reload the configuration"
 	}
@@ -130,6 +130,9 @@ func (x *exam) storageCure(err error) string {
 		option := x.storageOption()
 		if !x.OwnStorage {
 			option += ", or $XDG_DATA_HOME"
+		}
+		if x.Running.Unsaved { // another path would need a reload
+			return "move the file away"
 		}
 		return "move the file away, or correct the path of the storage (" + option + ")"
 	case caused(err, syscall.ENOSPC):
