@@ -430,7 +430,7 @@ func TestStatusListsAProblemOnce(t *testing.T) {
 // An operator gets the storage's own error in front of what to do.
 func TestWithCause(t *testing.T) {
 	plain := errors.New("a failure")
-	if got := withCause(plain); got != plain { //nolint:errorlint // the same value
+	if got := withCause(plain); got != plain {
 		t.Errorf("got %v", got)
 	}
 	src, err := tokensource.New(tokensource.Config{
