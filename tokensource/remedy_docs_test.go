@@ -23,8 +23,8 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 		"the failure in one word. It is the member `problem` in logs and in the admin API, and the label of the metric " +
 		"`authinject_problem`. Problems of an account whose token is still used are in the list `problems`. [When something " +
 		"fails](failures.md) says what the program does meanwhile.\n\n" +
-		"If Caddy does not start, its last line says why. `unknown option`, `unrecognized directive` and `the environment " +
-		"variable … is not set` come with the line of the Caddyfile. `address already in use` means that another program " +
+		"If Caddy does not start, its last line says why. `unknown option`, `unrecognized directive` and a `{$NAME}` " +
+		"that is not set come with the line of the Caddyfile. A `{env.NAME}` that is not set comes with its option. `address already in use` means that another program " +
 		"has the port. If it is the port of a site, a line shortly before names that program. " +
 		"`caddy authinject doctor` names it also if it is the port of the admin API. It reads the configuration without " +
 		"starting a server, and says what to change.\n\n" +

@@ -193,7 +193,7 @@ func (x *exam) trustRemedy(issuer string) string {
 			"the block token_transport http of the source") +
 		". Or add the authority to the system's store, and start the server again. " +
 		"On Debian, put its certificate in PEM into /usr/local/share/ca-certificates/NAME.crt " +
-		"and run update-ca-certificates. For one process, set SSL_CERT_FILE=/path/to/ca.pem"
+		"and run update-ca-certificates. For one process, set SSL_CERT_FILE=/path/to/ca.pem, which replaces the system's file"
 }
 
 // authority names the issuer of a certificate.

@@ -267,7 +267,7 @@ func TestTokenThatServesAndIsNotFine(t *testing.T) {
 			Site("http://{$ADDR}", "authinject orders "+srv.URL)
 		proxy := harness.Start(t, config.String(), harness.Env("CLIENT_SECRET", canary), harness.Env("REFRESH", "rt1"))
 		proxy.WaitLog("the storage is in trouble")
-		const words = "the storage cannot be written, and a restart would lose the newest token: make the storage writable"
+		const words = "the storage cannot be written, and a restart would lose the newest token: move the file away, because"
 		rig.Eventually(t, func() bool {
 			_, body, err := proxy.Admin(http.MethodGet, "/authinject/ready", "", nil)
 			return err == nil && strings.Contains(string(body), words)
