@@ -264,12 +264,15 @@ func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 	add := func(name string, status doctor.Status, text, remedy string) {
 		report.Add(doctor.Step{Source: source, Name: name, Status: status, Text: text, Remedy: remedy})
 	}
-	used, allowed := false, []string{}
+	used, allowed, star := false, []string{}, ""
 	s.proxies(source, func(_, transport map[string]any) {
 		used = true
 		origins, _ := transport["allow_origins"].([]any)
 		for _, origin := range origins {
 			if text, ok := origin.(string); ok && !slices.Contains(allowed, text) {
+				if resolved, err := resolve(text); err == nil && resolved == "*" {
+					star = text
+				}
 				allowed = append(allowed, text)
 			}
 		}
@@ -294,11 +297,11 @@ func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 		add("callers", doctor.OK, "only this machine, or callers that the routes let through, can use the token", "")
 	}
 	switch {
-	case slices.Contains(allowed, "*"):
+	case star != "":
 		add("web_pages", doctor.Warn, "every web page in a browser that can reach the proxy can use the token "+
-			"(allow_origins *)",
+			"(allow_origins "+star+")",
 			"name the origins of your own pages")
-		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins *",
+		report.Change(doctor.Change{In: "the directive authinject", Remove: "allow_origins " + star,
 			Add: "allow_origins https://<your page>"})
 	case len(allowed) > 0:
 		add("web_pages", doctor.OK, "web pages of these origins can use the token: "+strings.Join(allowed, ", "), "")

@@ -712,6 +712,10 @@ func TestDoctorGuards(t *testing.T) {
 	wantStep(t, r, doctor.Warn, "callers", "anyone who can reach", "bind the site to loopback")
 	wantStep(t, r, doctor.Warn, "web_pages", "every web page", "name the origins")
 	wantChange(t, r, doctor.Change{In: "the site", Add: "bind 127.0.0.1"})
+	t.Setenv("ORIGINS", "*")
+	r = diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", rig.Client(srv)).
+		Site("http://:"+port, rig.Block("authinject a "+srv.URL, "allow_origins {env.ORIGINS}")))
+	wantStep(t, r, doctor.Warn, "web_pages", "every web page", "name the origins")
 }
 
 // The issuer's metadata says which way of client authentication and which scopes are supported.

@@ -129,6 +129,9 @@ const (
 func (a *App) isWorthLogging(e tokensource.Event) bool {
 	switch e.Kind {
 	case tokensource.EventStorageFailed:
+		if storageMessage(e) == storageLost { // once for each account
+			return true
+		}
 		return a.storageTrouble.isNews(storageMessage(e), e.Source, time.Now())
 	case tokensource.EventStorageRecovered:
 		logged := false

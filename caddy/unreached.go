@@ -66,7 +66,7 @@ func (u *unreached) failed(address string, failure *tokensource.Error, now time.
 	}
 	log("an upstream cannot be reached", zap.String("source", u.source), zap.String("upstream", address),
 		zap.String("error", explained.Text), zap.String("class", string(failure.Class)),
-		zap.String("problem", explained.Problem))
+		zap.String("problem", explained.Problem), zap.String("remedy", explained.Remedy))
 }
 
 // noteFailed is failed without the log. It reports whether to log the failure.

@@ -132,6 +132,7 @@ type account struct {
 	rec        *Record    // nil until a record was read or obtained; see know
 	seen       uint64     // the checksum of stored bytes that were compared with rec and are not newer; 0: none
 	dirty      deadline   // when to try again to store rec; zero if rec is stored
+	unstored   bool       // rec has a new token, and is not stored
 	refreshing *refresh   // the running refresh
 	failed     *failed
 	trouble    *Error        // with the storage, in the last refresh

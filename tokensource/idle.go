@@ -74,10 +74,11 @@ func (s *Source) all() []*account {
 }
 
 // stop ends the timer for good, and tries once more to store a record that was not stored yet. If the
-// record cannot be stored, its token is lost, and stop reports that. It is called when no refresh is
-// running any more.
+// record cannot be stored, its new token is lost, and stop reports that once. It is called when no
+// refresh is running any more.
 func (a *account) stop() {
 	a.mu.Lock()
+	holds := a.unstored && !a.stopped
 	a.stopped = true
 	if a.timer != nil {
 		a.timer.Stop()
@@ -85,7 +86,7 @@ func (a *account) stop() {
 	a.mu.Unlock()
 	err := a.catchUp(context.Background())
 	a.unclaim()
-	if err != nil {
+	if err != nil && holds {
 		failure := failedStorage(lostAtEndReason, err)
 		failure.Class = ClassLogin
 		a.src.tell(Event{Kind: EventStorageFailed, Account: a.Name(), Err: err, Failure: a.src.named(a.Name(), failure)})

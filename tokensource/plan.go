@@ -204,8 +204,10 @@ func planGranted(s *situation) step {
 		return step{verb: doSleep, wait: storeAgain, why: "the storage may take it a moment later"}
 	case failed && !s.slow:
 		return step{verb: doStore, rec: s.saved, why: "the old refresh token is no longer valid"}
-	case failed && s.fresh && s.readErr == nil && compare(s.saved, s.stored) == same:
+	case failed && s.fresh && s.readErr == nil && s.stored.holds(s.saved):
 		return end(s.saved, nil, "what was granted is stored, though the storage reported an error")
+	case failed && s.fresh && s.readErr == nil && s.stored != nil && s.stored.Obtained.After(s.saved.Obtained):
+		return follow(s, replacedElsewhere, "another process was granted a token later")
 	case s.saves == 1 && s.slow && !failed && s.rested < markSettles/2:
 		return step{verb: doSleep, wait: markSettles / 2, why: "a process that assumed this one to be dead may store its mark"}
 	case s.saves == 1 && s.slow && !failed && !s.fresh:

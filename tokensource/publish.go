@@ -26,6 +26,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 	if end.dirty {
 		a.dirty = a.src.cfg.Clock.in(jitter(dirtyPause, 0.8, 1.2))
 	}
+	a.unstored = end.dirty && (a.unstored || end.verb == doPublish || end.verb == doConnect)
 	if end.err != nil && end.err.Subject {
 		a.cur.replace(nil) // it came from an exchange of the caller's token, which the provider refused
 	}

@@ -123,3 +123,9 @@ func (r *Record) clone() *Record {
 	c.Variables = maps.Clone(r.Variables)
 	return &c
 }
+
+// holds reports whether r, which may be nil, has the tokens of other, and no mark.
+func (r *Record) holds(other *Record) bool {
+	return r != nil && compare(other, r) == same && r.Intent == nil && r.AccessToken.Equal(other.AccessToken) &&
+		r.Expiry.Equal(other.Expiry)
+}

@@ -27,8 +27,8 @@ var storageProblems = []Remedy{
 		Problem: "token_lost", Text: lostAtEndReason, Class: ClassLogin,
 		Cause: "The provider gave a token while the storage could not be written. The server was stopped before that " +
 			"ended. If the provider replaced the refresh token, the stored one is no longer valid.",
-		Do: "[{move_file}. If that is not enough, ]{write_cure}. If the next start finds that the stored refresh token is " +
-			"refused, {again}",
+		Do: "[{move_file}. If that is not enough, ]{write_cure}. If the account needs a login after the next start, " +
+			"{again}",
 		More: "Caddy logs this when it stops.",
 	},
 	{

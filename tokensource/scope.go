@@ -55,32 +55,56 @@ func (s *Source) scopesFailure(account string, missing []string) *Error {
 // to do.
 func (h *Account) InsufficientScope(needed string) *Error {
 	e := h.src.named(h.Name(), &Error{Class: ClassOperator, Reason: insufficientScopeReason})
-	if needed != "" {
-		e = e.withFacts(facts{"scope_cure": h.scopeCure(strings.Fields(needed))})
+	if cure := h.scopeCure(strings.Fields(needed)); cure != "" {
+		e = e.withFacts(facts{"scope_cure": cure})
 	}
 	return e
 }
 
-// scopeCure says how the account gets a token with these scopes.
+// scopeCure says how the account gets a token with these scopes, which may be unknown. It returns ""
+// if nothing more is known than that the option scopes may have to change.
 func (h *Account) scopeCure(needed []string) string {
-	cfg := h.src.cfg
-	keeps := ". The token in use keeps its scopes " + cfg.facts()["rescope"]
-	if h.src.traits.Local {
+	cfg, traits := &h.src.cfg, h.src.traits
+	_, exchanges := cfg.Grant.(Exchanger)
+	var keeps string
+	switch {
+	case traits.Local:
 		return "write a token that has " + scopeWords(needed) + " into " + cfg.tokenIn()
+	case traits.NoTokenURL && len(cfg.Scopes) == 0: // such as the grant command
+		return "let the grant's program, app or identity give a token that has " + scopeWords(needed)
+	case traits.Stored && !h.src.Interactive():
+		return "get a new refresh token that has " + scopeWords(needed) + " from the provider, and write it into " + cfg.tokenIn()
+	case h.src.Interactive():
+		keeps = ". Then " + connectAgain
+	case exchanges:
+		keeps = ". The callers' tokens in use keep their scopes until they end"
+	default:
+		keeps = ". The token in use keeps its scopes " + cfg.facts()["rescope"]
 	}
-	unasked := without(needed, cfg.Scopes)
-	if len(unasked) > 0 {
+	if len(needed) == 0 {
+		return ""
+	}
+	if unasked := without(needed, cfg.Scopes); len(unasked) > 0 {
 		return "add " + scopeWords(unasked) + " to the option scopes, and allow it for this client at the provider" + keeps
 	}
 	if ungranted := without(needed, without(needed, h.Status().MissingScopes)); len(ungranted) > 0 {
 		return "allow " + scopeWords(ungranted) + " for this client at the provider: the option scopes asks for it, and the " +
 			"provider did not grant it" + keeps
 	}
-	return "check the rights of the account at the API: the token was requested with " + scopeWords(needed)
+	if h.src.Interactive() {
+		return "connect the account again, if the option scopes got " + scopeWords(needed) + " after the last login. " +
+			"Otherwise check the rights of the account at the API"
+	}
+	return "check the rights of the account at the API: the option scopes asks for " + scopeWords(needed)
 }
 
 // scopeWords names scopes in a sentence.
-func scopeWords(scopes []string) string { return "the scope " + strings.Join(scopes, " ") }
+func scopeWords(scopes []string) string {
+	if len(scopes) == 0 {
+		return "the scope that the API needs"
+	}
+	return "the scope " + strings.Join(scopes, " ")
+}
 
 // without returns the scopes that are not in another list.
 func without(scopes, others []string) []string {

@@ -173,12 +173,24 @@ func TestRemedyOfAnInsufficientScope(t *testing.T) {
 			"provider: the option scopes asks for it"},
 		"granted":            {[]string{"read", "write"}, "read write", "write", false, "check the rights of the account at the API"},
 		"granted, not named": {[]string{"read", "write"}, "", "write", false, "check the rights of the account at the API"},
-		"static":             {nil, "", "write", true, "write a token that has the scope write into the option token"},
+		"refresh token": {nil, "", "write", false, "get a new refresh token that has the scope write from the provider, and " +
+			"write it into the option refresh_token"},
+		"program":         {nil, "", "write", false, "let the grant's program, app or identity give a token that has the scope write"},
+		"static":          {nil, "", "write", true, "write a token that has the scope write into the option token"},
+		"static, unknown": {nil, "", "", true, "write a token that has the scope that the API needs into the option token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ep := &endpoint{script: always(reply{body: `{"access_token":"at","token_type":"Bearer","expires_in":3600,"scope":"` +
 				c.granted + `"}`})}
 			src := newSource(t, ep, func(cfg *tokensource.Config) {
+				switch name {
+				case "refresh token":
+					cfg.Grant = tokensource.RefreshToken{Initial: tokensource.Literal("rt")}
+					cfg.Storage = new(tokensource.MemoryStorage)
+				case "program":
+					cfg.Grant, cfg.TokenURL = tokensource.Command{Run: []string{"echo", "at"}}, ""
+					cfg.ClientID, cfg.ClientSecrets = "", nil
+				}
 				if cfg.Scopes = c.scopes; c.static {
 					cfg.Grant, cfg.TokenURL = tokensource.Static{Token: tokensource.Literal("at")}, ""
 					cfg.ClientID, cfg.ClientSecrets = "", nil

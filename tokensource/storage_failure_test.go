@@ -639,12 +639,46 @@ func TestTokenLostAtTheEnd(t *testing.T) {
 			for _, e := range ev.all() {
 				if e.Failure != nil && e.Failure.Problem() == "token_lost" {
 					lost = errors.Is(e.Err, syscall.EROFS) && strings.HasPrefix(e.Failure.Remedy(), "mount the file system of the "+
-						"storage writable, because it is mounted read-only. If the next start finds that the stored refresh token is "+
-						"refused, get a new refresh token from the provider")
+						"storage writable, because it is mounted read-only. If the account needs a login after the next start, "+
+						"get a new refresh token from the provider")
 				}
 			}
 			if lost == mended {
 				t.Errorf("mended %t: %+v", mended, ev.all())
+			}
+		})
+	}
+}
+
+// Only a new token can be lost: not a refusal that could not be stored, and not a disconnection.
+func TestNothingIsLostAtTheEnd(t *testing.T) {
+	for name, script := range map[string]func(int, url.Values) reply{
+		"refused":      always(refused(400, "invalid_grant")),
+		"busy":         always(reply{status: 503}),
+		"disconnected": func(n int, _ url.Values) reply { return rotated(n, time.Hour) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			storage := alone()
+			var ev events
+			ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+			src := newSource(t, ep, connecting(storage), observed(&ev))
+			connect(t, src, "alice")
+			storage.fail(nil, &fs.PathError{Op: "open", Path: "/var/lib/x", Err: syscall.EROFS})
+			ep.set(script)
+			if name == "disconnected" {
+				_ = src.Account("alice").Disconnect(t.Context())
+			} else {
+				virtual.Advance(time.Hour)
+				_, _ = src.Account("alice").Token(t.Context())
+				virtual.Advance(10 * time.Second)
+			}
+			if err := src.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range ev.all() {
+				if e.Failure != nil && e.Failure.Problem() == "token_lost" {
+					t.Errorf("%s: %+v", name, e)
+				}
 			}
 		})
 	}

@@ -121,7 +121,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 			continue
 		}
 		failed := withNonce(send, secret)
-		if failed == nil || codes[failed.Code] != meansClient {
+		if failed == nil || failed.Lost || codes[failed.Code] != meansClient {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return failed
 		}

@@ -336,3 +336,16 @@ func TestAttemptsShareOneTimeout(t *testing.T) {
 		}
 	})
 }
+
+// If an answer was lost, the refresh token may be spent, so no other client secret is tried with it.
+func TestNoOtherSecretAfterALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &endpoint{script: always(refused(http.StatusServiceUnavailable, "invalid_client"))}
+		src := newSource(t, ep, refreshing(new(tokensource.MemoryStorage), "rt0"), func(cfg *tokensource.Config) {
+			cfg.ClientSecrets = append(cfg.ClientSecrets, tokensource.Literal("second"))
+		})
+		src.Warm()
+		synctest.Wait()
+		wantCount(t, ep, 1)
+	})
+}

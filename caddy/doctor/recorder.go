@@ -193,7 +193,7 @@ func (x *exchange) sent(name string) string {
 
 // granted returns a member of the answer, as text.
 func (x *exchange) granted(name string) string {
-	body := strings.TrimSpace(x.response.text())
+	body := strings.TrimSpace(strings.TrimPrefix(x.response.text(), "\ufeff"))
 	if !strings.HasPrefix(body, "{") {
 		form, _ := url.ParseQuery(body) // what cannot be parsed is not there
 		return form.Get(name)
