@@ -98,7 +98,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 }
 
 // meant returns the destination that is written most like the address of an upstream. It is empty if
-// none is written almost like it. A pattern is none, since no upstream can be written so.
+// none is written almost like it. It skips patterns, because an upstream cannot be a pattern.
 func meant(upstream string, destinations []string) (nearest string) {
 	least := 3 // letters
 	for _, d := range destinations {

@@ -119,8 +119,8 @@ func isTransient(status int) bool {
 	return status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout
 }
 
-// hasCodeOf reports whether e is a refusal with one of these error codes. A lock-out is none: it has
-// another reason.
+// hasCodeOf reports whether e is a refusal with one of these error codes. A lock-out has another
+// reason, so it does not count.
 func (e *Error) hasCodeOf(list []string) bool {
 	return e.Reason == answeredReason && !isTransient(e.Status) && slices.Contains(list, e.Code)
 }
