@@ -23,7 +23,7 @@ func (s live) Token(context.Context) (*tokensource.Token, error) { return s.tok,
 func (s live) Reject(context.Context, *tokensource.Token) (*tokensource.Token, error) {
 	return nil, tokensource.ErrNoReplacement
 }
-func (s live) Refused(*tokensource.Token) {}
+func (s live) Refused(*tokensource.Token) bool { return true }
 
 func benchRequest(tb testing.TB) *http.Request {
 	req, err := http.NewRequest("GET", "https://api.example.com/v1/orders?page=2&per_page=50", nil)

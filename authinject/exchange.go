@@ -34,7 +34,7 @@ type exchange struct {
 	outcome  Outcome
 	waited   time.Duration
 	replayed bool
-	bodyGone bool     // the token was refused, and the request cannot be sent again because of its body
+	bodyGone bool     // the token was refused, and only the body prevents a second attempt
 	failed   *failure // the Transport answered with it; nil: it did not
 	needed   *string  // the scope that the upstream named; see neededScope. nil: the token lacks none
 }

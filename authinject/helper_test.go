@@ -31,6 +31,7 @@ type fakeSource struct {
 	onReject func(context.Context, *tokensource.Token) (*tokensource.Token, error)
 	asked    atomic.Int32
 	rejected chan *tokensource.Token
+	fixed    bool // no refused token is replaced
 }
 
 // newSource returns a source that hands out the first token. For each refused token it hands out
@@ -67,7 +68,10 @@ func (s *fakeSource) Reject(ctx context.Context, tok *tokensource.Token) (*token
 	return next, err
 }
 
-func (s *fakeSource) Refused(tok *tokensource.Token) { s.rejected <- tok }
+func (s *fakeSource) Refused(tok *tokensource.Token) bool {
+	s.rejected <- tok
+	return !s.fixed
+}
 
 // baseFunc is an inner transport.
 type baseFunc func(*http.Request) (*http.Response, error)

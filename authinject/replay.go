@@ -25,8 +25,7 @@ const (
 func (x *exchange) replace(rejection *http.Response, c *credential) (*http.Response, error) {
 	var next *credential
 	if !x.replayable() {
-		x.bodyGone = true
-		x.source.Refused(c.token)
+		x.bodyGone = x.source.Refused(c.token)
 	} else {
 		tok, err := x.reject(c.token)
 		if err != nil && !errors.Is(err, tokensource.ErrNoReplacement) {

@@ -267,6 +267,20 @@ func TestReplayBodyLimit(t *testing.T) {
 	}
 }
 
+// A client is not told to send a long request again if the source has no other token.
+func TestLongBodyWithoutAnotherToken(t *testing.T) {
+	s := newSource(token(canary, 1))
+	s.fixed = true
+	rt := newTransport(t, &upstream{answer: statusByToken(canary)}, s)
+	rt.RetryBody = -1
+	req := get(t, "https://api.example.com/")
+	req.Method, req.Body, req.ContentLength = "POST", io.NopCloser(strings.NewReader("x")), 1
+	res, _ := send(t, rt, req)
+	if got := res.Header.Get("Proxy-Status"); strings.Contains(got, "again") || !strings.Contains(got, "the operator of the proxy must act") {
+		t.Errorf("Proxy-Status %q", got)
+	}
+}
+
 // The inner transport may send a body again by itself after a connection broke. The trailers of
 // that attempt arrive, without credentials.
 func TestGetBody(t *testing.T) {

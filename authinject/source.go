@@ -20,9 +20,9 @@ type TokenSource interface {
 	// [*tokensource.Error] if getting a new token failed.
 	Reject(ctx context.Context, tok *tokensource.Token) (*tokensource.Token, error)
 
-	// Refused reports that an upstream rejected tok, and returns at once. The source may get a new
-	// token in the background.
-	Refused(tok *tokensource.Token)
+	// Refused reports that an upstream rejected tok, and returns at once. It returns true if the
+	// source may get a new token in the background.
+	Refused(tok *tokensource.Token) (renews bool)
 }
 
 // Accepter is a [TokenSource] that is also told when the upstream accepted a token that replaced a

@@ -94,7 +94,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger},
 		new(recently)
 	a.unreached, a.unused = newUnreached(a.logger, maps.Keys(a.Sources)), new(atomic.Pointer[[]string])
-	a.lackedScopes = newLackedScopes(a.logger, maps.Keys(a.Sources))
+	a.lackedScopes = newLackedScopes(a.logger)
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

@@ -1,12 +1,16 @@
 package caddy
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/authinject/caddy-authinject/authinject"
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -58,5 +62,36 @@ func TestScopeOfOneAccount(t *testing.T) {
 	}
 	if list := app.upstreamProblems("a", time.Now()); len(list) != 1 {
 		t.Errorf("the problems of the upstream are %+v", list)
+	}
+}
+
+// A refused request of one account hides no other account's. Only so many accounts are remembered.
+func TestScopesOfSeveralAccounts(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	l, now := newLackedScopes(zap.New(core)), time.Now()
+	note := func(account string) {
+		now = now.Add(time.Second)
+		l.note(&tokensource.Error{Source: "a", Account: account, Class: tokensource.ClassOperator}, "orders.write", now)
+	}
+	note("leela")
+	note("fry")
+	note("fry") // the same again is no news
+	if entries := logs.All(); len(entries) != 2 || entries[0].ContextMap()["account"] != "leela" ||
+		entries[1].ContextMap()["account"] != "fry" {
+		t.Errorf("logged %+v", entries)
+	}
+	for _, account := range []string{"leela", "fry"} {
+		if list := l.of("a", account, now); len(list) != 1 {
+			t.Errorf("account %s: %+v", account, list)
+		}
+	}
+	if list := l.problems("a", now); len(list) != 2 || !strings.Contains(list[0].Error, `"fry"`) {
+		t.Errorf("the problems of the source are %+v", list)
+	}
+	for i := range maxLackedScopes - 1 {
+		note(fmt.Sprint(i))
+	}
+	if len(l.last) != maxLackedScopes || l.of("a", "leela", now) != nil || l.of("a", "fry", now) == nil {
+		t.Errorf("%d accounts are remembered", len(l.last))
 	}
 }

@@ -42,7 +42,7 @@ func TestNeighbours(t *testing.T) {
 		a := &App{
 			logger:   zap.New(core),
 			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
-			lackedScopes: newLackedScopes(zap.NewNop(), sources),
+			lackedScopes: newLackedScopes(zap.NewNop()),
 		}
 		a.routes.listens = listens
 		a.warnOfNeighbours()
@@ -109,7 +109,7 @@ func TestNeighbourThatComesLater(t *testing.T) {
 		a := &App{
 			logger:   zap.New(core),
 			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
-			lackedScopes: newLackedScopes(zap.NewNop(), sources),
+			lackedScopes: newLackedScopes(zap.NewNop()),
 		}
 		a.routes.listens = map[string][]string{"a": {"127.0.0.1:8080"}}
 		ready := func() (warnings []string) {

@@ -164,10 +164,7 @@ func (a *App) log(e tokensource.Event) {
 	if entry == nil {
 		return
 	}
-	fields := []zap.Field{zap.String("source", e.Source)}
-	if e.Account != "" {
-		fields = append(fields, zap.String("account", e.Account))
-	}
+	fields := accountFields(e.Source, e.Account)
 	if e.Err != nil {
 		fields = append(fields, zap.Error(e.Err))
 	}
@@ -215,6 +212,16 @@ func (a *App) log(e tokensource.Event) {
 		fields = append(fields, zap.Duration("took", e.Took))
 	}
 	entry.Write(fields...)
+}
+
+// accountFields returns the members of a log entry that name an account. The unnamed account has no
+// member.
+func accountFields(source, account string) []zap.Field {
+	fields := []zap.Field{zap.String("source", source)}
+	if account != "" {
+		fields = append(fields, zap.String("account", account))
+	}
+	return fields
 }
 
 // emit emits those kinds of events to which a program may react. The log has the other kinds, too.

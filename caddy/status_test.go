@@ -271,7 +271,7 @@ func TestLogHasTheRemedy(t *testing.T) {
 		t.Fatalf("%q does not end with its remedy", failure)
 	}
 	a.log(tokensource.Event{Kind: tokensource.EventRefreshFailed, Source: "a", Err: failure})
-	newLackedScopes(a.logger, slices.Values([]string{"a"})).note(failure, "orders.write", time.Now())
+	newLackedScopes(a.logger).note(failure, "orders.write", time.Now())
 	newRefusals(a.logger, slices.Values([]string{"a"})).note("a", authinject.Result{Outcome: authinject.OutcomeDestination,
 		Detail: failure.Error(), Problem: failure.Problem(), Remedy: failure.Remedy()})
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

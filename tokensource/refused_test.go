@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/authinject/caddy-authinject/tokensource"
 )
 
 // A refusal that is reported in the background leads to a new token, although no request waits for
@@ -17,7 +19,9 @@ func TestRefusedInTheBackground(t *testing.T) {
 		src := newSource(t, ep)
 		tok := mustToken(t, src)
 		began := time.Now()
-		src.Account("").Refused(tok)
+		if !src.Account("").Refused(tok) {
+			t.Error("Refused says that no other token may come")
+		}
 		if took := time.Since(began); took != 0 {
 			t.Errorf("Refused took %s", took)
 		}
@@ -26,7 +30,9 @@ func TestRefusedInTheBackground(t *testing.T) {
 			t.Fatalf("Close: %v", err)
 		}
 		wantCount(t, ep, 2)
-		src.Account("").Refused(tok)
+		if src.Account("").Refused(tok) {
+			t.Error("Refused says that another token may come from a closed source")
+		}
 		synctest.Wait()
 		wantCount(t, ep, 2)
 	})
@@ -55,4 +61,14 @@ func TestCloseWithARefusalAndNoProvider(t *testing.T) {
 			t.Errorf("Close took %s", took)
 		}
 	})
+}
+
+// A static token has no successor, so that the client need not send a refused request again.
+func TestRefusedStaticToken(t *testing.T) {
+	src := newSource(t, &endpoint{}, func(c *tokensource.Config) {
+		c.Grant = tokensource.Static{Token: tokensource.Literal("pat")}
+	})
+	if src.Account("").Refused(mustToken(t, src)) {
+		t.Error("Refused says that another token may come")
+	}
 }

@@ -31,11 +31,11 @@ func (h *Account) Reject(ctx context.Context, tok *Token) (*Token, error) {
 }
 
 // Refused reports that an upstream refused tok, and returns at once. It does what [Account.Reject]
-// does in the background, so that the next request gets a better token. [Source.Close] waits for
-// it.
-func (h *Account) Refused(tok *Token) {
+// does in the background, so that the next request gets a better token, and [Source.Close] waits
+// for it. Refused returns false if the grant has no other token.
+func (h *Account) Refused(tok *Token) bool {
 	if !h.src.begin() {
-		return
+		return false
 	}
 	go func() {
 		defer h.src.running.Done()
@@ -43,6 +43,7 @@ func (h *Account) Refused(tok *Token) {
 		defer cancel()
 		_, _ = h.Reject(ctx, tok) // the next request gets the result
 	}()
+	return !h.src.traits.Local
 }
 
 // Accept reports that an upstream accepted tok, which had replaced a refused token. If tok is

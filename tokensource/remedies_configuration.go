@@ -72,7 +72,7 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "scopes_missing", Text: "the provider did not grant the scopes", Class: ClassOperator,
 		Cause: "The provider gave a token for fewer scopes than the option scopes asks for. The API may answer 403.",
-		Do: "allow the scopes for this client at the provider, or remove them from scopes. " +
+		Do: "allow the scopes for this client at the provider. If no request needs them, remove them from scopes. " +
 			"The token in use keeps its scopes {rescope}",
 		More: "The token is used. `/authinject/ready` names the scopes, and the metric `authinject_scopes_missing` counts them.",
 	},

@@ -160,11 +160,17 @@ func (x *exam) authRemedy(now tokensource.ClientAuth, remedy string) string {
 func (x *exam) refusedScope(failure *tokensource.Error, answered string) {
 	remedy := remedyOf(failure)
 	if x.server != nil && x.server.Scopes != nil {
-		unknown := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
-			func(scope string) bool { return slices.Contains(x.server.Scopes, scope) })
+		var named, unknown []string
+		for _, scope := range x.Config.Scopes {
+			if slices.Contains(x.server.Scopes, scope) {
+				named = append(named, scope)
+			} else {
+				unknown = append(unknown, scope)
+			}
+		}
 		if len(unknown) > 0 {
 			remedy = "remove " + strings.Join(unknown, " ") + ", which the issuer's metadata does not name"
-			x.changeScopes(unknown)
+			x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), strings.Join(named, " "))
 		}
 	}
 	x.fail("scopes", fmt.Sprintf("%s: the provider does not grant the scopes %s to this client", answered,

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -55,23 +54,14 @@ func (x *exam) scopes(st tokensource.Status) {
 	case len(missing) > 0:
 		x.warn("scopes", fmt.Sprintf("the provider did not grant %s. It granted %s",
 			strings.Join(missing, " "), limit(st.Scope, 300)),
-			"allow these scopes for the client at the provider, or remove them. Without them, the upstream may answer 403")
-		if !x.Running.has("insufficient_scope") { // an upstream needs scopes
-			x.changeScopes(missing)
-		}
+			"allow these scopes for the client at the provider. Without them, the upstream may answer 403. If no request "+
+				"needs them, remove them from scopes")
 	case st.Scope == "":
 		x.ok("scopes", "the provider named no scopes, so it granted the scopes that were requested: "+
 			strings.Join(asked, " "))
 	default:
 		x.ok("scopes", "the provider granted all scopes: "+strings.Join(asked, " "))
 	}
-}
-
-// changeScopes proposes the scopes without those that are not granted.
-func (x *exam) changeScopes(without []string) {
-	left := slices.DeleteFunc(slices.Clone(x.Config.Scopes),
-		func(scope string) bool { return slices.Contains(without, scope) })
-	x.change("scopes", "scopes "+strings.Join(x.Config.Scopes, " "), strings.Join(left, " "))
 }
 
 // shortLife is a lifetime that is worth a warning.
