@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -252,6 +253,32 @@ func TestDoctorWrongClientAuth(t *testing.T) {
 		wantStep(t, r, doctor.Warn, "try_auth", string(c.accepts)+" works", "write client_auth ")
 		wantChange(t, r, doctor.Change{In: "source a", Remove: "client_auth " + c.has,
 			Add: "client_auth " + string(c.accepts)})
+	}
+}
+
+// A provider can look at the code first if a request has no secret. --try-auth does not take that for
+// a public client.
+func TestDoctorTryAuthOfAProviderThatLooksAtTheCodeFirst(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		code := "invalid_grant"
+		if _, _, basic := r.BasicAuth(); basic || r.FormValue("client_secret") != "" {
+			code = "invalid_client"
+		}
+		fmt.Fprintf(w, `{"error":%q}`, code)
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	config := stored(t).Source("a", "grant authorization_code", "client_id c", "client_secret {env.CLIENT_SECRET}",
+		"authorize_url "+server.URL, "token_url "+server.URL).
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject_connect /connect*", "authinject a "+server.URL)
+	r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
+	wantStep(t, r, doctor.Warn, "try_auth", "client_auth none may work", "if the client was registered as a public client")
+	for _, change := range r.Changes {
+		if strings.Contains(change.Add, "none") {
+			t.Errorf("doctor proposes %+v", change)
+		}
 	}
 }
 

@@ -48,7 +48,8 @@ var usualFacts = facts{
 	"scope_cure": "add the scope to the option scopes, and allow it for this client at the provider. The token in use keeps " +
 		"its scopes until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again. " +
 		"If scopes has it already, check the rights of the account at the API",
-	"key_known": "that the provider has the public half of the key, with the same kid if you set one",
+	"assertion_options": "key, issuer or app_id, subject and audience",
+	"key_known":         "that the provider has the public half of the key, with the same kid if you set one",
 }
 
 // connectAgain says what a person must do when a login has ended.

@@ -161,6 +161,7 @@ func (r *apiRequest) failure(failure *Error) *Error {
 	switch failure.Status {
 	case http.StatusUnauthorized:
 		failure.Class, failure.Reason = ClassOperator, grantRefused+answeredReason
+		return failure.withFacts(facts{"assertion_options": "key and app_id"})
 	case http.StatusNotFound:
 		failure.Class, failure.Reason = ClassOperator, "the app has no such installation"
 	case http.StatusUnprocessableEntity:

@@ -92,7 +92,7 @@ func TestGitHubAppRefusals(t *testing.T) {
 		"a wrong key": {reply{status: 401,
 			body: `{"message":"A JSON web token could not be decoded","documentation_url":"https://docs.github.com/rest"}`},
 			tokensource.ClassOperator, "the assertion of the grant was refused: the token endpoint answered 401: check the " +
-				"options of the grant: key, issuer or app_id"},
+				"options of the grant: key and app_id. Check that the provider has the public half of the key. "},
 		"another installation": {reply{status: 404, body: `{"message":"Not Found"}`}, tokensource.ClassOperator,
 			"the app has no such installation, status 404: install the app"},
 		"too many permissions": {reply{status: 422,

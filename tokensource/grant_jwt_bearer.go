@@ -178,6 +178,7 @@ func (w *wire) grantFailure(failure *Error, req Request) *Error {
 	}
 	if failure.Class == ClassLogin {
 		failure.Class, failure.Reason = ClassOperator, grantRefused+failure.Reason
+		return failure.withFacts(facts{"assertion_options": "key, issuer, subject and audience", "assertion_subject": "the subject"})
 	}
 	return failure
 }

@@ -215,7 +215,7 @@ func TestJWTBearerAnswers(t *testing.T) {
 	e := wantError(t, src, tokensource.ClassOperator)
 	if want := "the assertion of the grant was refused: the token endpoint answered 400 invalid_grant: correct the " +
 		"clock that is wrong: "; !strings.Contains(e.Error(), want) ||
-		!strings.Contains(e.Error(), ". If that is not enough, check the options of the grant: key,") ||
+		!strings.Contains(e.Error(), ". If that is not enough, check the options of the grant: key, issuer, subject and audience. Check") ||
 		e.Problem() != "assertion_refused" {
 		t.Errorf("got %v", e)
 	}

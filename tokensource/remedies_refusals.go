@@ -32,8 +32,8 @@ var refusals = []Remedy{
 		Problem: "assertion_refused", Text: "the assertion of the grant was refused", Class: ClassOperator,
 		Cause: "The provider does not accept the JWT by which the grant jwt_bearer or github_app gets its tokens. Its " +
 			"key, issuer, subject, audience or time can be the reason.",
-		Do: skewed + "check the options of the grant: key, issuer or app_id, subject and audience. " +
-			"Check that the provider has the public key of this key, and that it allows the subject" + askProvider,
+		Do: skewed + "check the options of the grant: {assertion_options}. Check that the provider has the public half " +
+			"of the key[, and that it allows {assertion_subject}]" + askProvider,
 		More: "Salesforce also answers this until the user or an administrator has approved the app. Google answers this " +
 			"if the service account is not allowed to act for the subject.",
 	},

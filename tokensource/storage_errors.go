@@ -40,7 +40,7 @@ const notDirectory = " is a file, not a directory"
 func failedStorage(reason string, err error) *Error {
 	e := &Error{Class: ClassWait, Reason: reason, cause: err}
 	if errors.Is(err, syscall.ENOTDIR) {
-		e = e.withFacts(facts{"not_directory": "a part of the path" + notDirectory + " (caddy authinject status shows the path)"})
+		e = e.withFacts(facts{"not_directory": "a part of the path" + notDirectory})
 	}
 	return e.withFacts(facts{"write_cure": writeCure(err)})
 }

@@ -257,10 +257,16 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 			way == tokensource.ClientSecretBasicRaw && x.rawIsSame(ctx):
 			continue
 		}
-		result, _ := x.tryOne(ctx, way)
+		result, failure := x.tryOne(ctx, way)
 		tried = append(tried, "client_auth "+string(way))
-		switch result {
-		case accepts:
+		switch {
+		case result == accepts && way == tokensource.ClientAuthNone && failure != nil:
+			// Some providers look at the code first if a request has no secret.
+			x.warn("try_auth", "client_auth none may work, because the provider refused only the invented code of a request "+
+				"without a secret", "if the client was registered as a public client, write client_auth none into the source. "+
+				"Otherwise copy the client id and the secret again from the provider, because one of them is wrong")
+			return
+		case result == accepts:
 			x.warn("try_auth", fmt.Sprintf("client_auth %s works", way), "write client_auth "+string(way)+" into the source")
 			old := ""
 			if x.Config.ClientAuth != "" {
@@ -268,7 +274,7 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 			}
 			x.change("client_auth", old, string(way))
 			return
-		case lockedOut:
+		case result == lockedOut:
 			x.warn("try_auth", "the provider limits the attempts; tried so far: "+strings.Join(tried, ", "),
 				"wait, and ask the provider which way the client must use")
 			return
