@@ -34,7 +34,8 @@ func TestStatusOfAScopeThatTheUpstreamWants(t *testing.T) {
 	st := status()
 	at := slices.IndexFunc(st.Problems, func(p problemStatus) bool { return p.Problem == "insufficient_scope" })
 	if at < 0 || !strings.HasPrefix(st.Problems[at].Error, text) || st.Problems[at].Class != tokensource.ClassOperator ||
-		!slices.Contains(st.Warnings, st.Problems[at].Error) || st.exit() != before.exit() || st.State != before.State {
+		!slices.Contains(st.Warnings, st.Problems[at].Error) || st.exit() != before.exit() || st.State != before.State ||
+		!strings.HasSuffix(st.Words, " But an upstream refused a request, because the token lacks a scope.") {
 		t.Errorf("got %+v", st)
 	}
 	w := httptest.NewRecorder()

@@ -162,9 +162,16 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Warnings = append(s.Warnings, warning)
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
-	for _, problem := range slices.Concat(a.unusedSources(st.Source), a.unreached[st.Source].problems(now),
-		a.lackedScopes.of(st.Source, st.Account, now), a.sharedAddresses(a.routes.listens[st.Source])) {
+	unreached, lacking := a.unreached[st.Source].problems(now), a.lackedScopes.of(st.Source, st.Account, now)
+	for _, problem := range slices.Concat(a.unusedSources(st.Source), unreached, lacking,
+		a.sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
+	}
+	if unreached != nil {
+		s.Words = joined(" ", s.Words, "But an upstream cannot be reached.")
+	}
+	if lacking != nil {
+		s.Words = joined(" ", s.Words, "But an upstream refused a request, because the token lacks a scope.")
 	}
 	if !ok {
 		return s

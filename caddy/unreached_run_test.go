@@ -48,6 +48,9 @@ func TestUnreachedUpstreams(t *testing.T) {
 		t.Helper()
 		var source struct{ Accounts []state }
 		_, _ = admin(t, "sources/api", &source)
+		if st := source.Accounts[0]; strings.Contains(st.Words, "But an upstream cannot be reached.") != (st.Problems != nil) {
+			t.Errorf("the words %q do not fit to the problems %v", st.Words, st.Problems)
+		}
 		for _, problem := range source.Accounts[0].Problems {
 			words, remedies = append(words, problem.Problem+" "+problem.Class), append(remedies, problem.Remedy)
 		}
