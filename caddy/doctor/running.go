@@ -44,11 +44,6 @@ type Trouble struct {
 	Fails bool
 }
 
-// has reports whether the server reports that problem, besides those of the account itself.
-func (r *Running) has(problem string) bool {
-	return slices.ContainsFunc(r.Troubles, func(t Trouble) bool { return t.Problem == problem })
-}
-
 // runningServer reports what the running server says. The server may have another token than
 // doctor: it has its own environment, and may run an older configuration.
 func (x *exam) runningServer() {
