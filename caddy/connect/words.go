@@ -134,7 +134,7 @@ func ended(st tokensource.Status) string {
 	return text + ": " + st.Err.What() + "."
 }
 
-// nextTry says when the next token request is sent. A state that was only read from the storage
+// nextTry says when the next token request is sent, or a configured token is read again. A state that was only read from the storage
 // does not say that.
 func nextTry(st tokensource.Status, now time.Time) string {
 	switch {
@@ -142,6 +142,8 @@ func nextTry(st tokensource.Status, now time.Time) string {
 		return " The next try is under way."
 	case st.RefreshAt.IsZero():
 		return " A running server tries again by itself."
+	case st.RefreshAt.After(now) && !st.Renews && !st.Interactive:
+		return " It is read again in " + Span(st.RefreshAt.Sub(now)) + "."
 	case st.RefreshAt.After(now):
 		return " The next try is in " + Span(st.RefreshAt.Sub(now)) + "."
 	}

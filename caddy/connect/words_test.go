@@ -47,6 +47,17 @@ func TestWordsOfAConfiguredTokenThatEnds(t *testing.T) {
 	}
 }
 
+// A configured token is read again. No token request is made for it.
+func TestWordsOfAnExpiredStaticToken(t *testing.T) {
+	now := time.Now()
+	st := tokensource.Status{Source: "a", State: tokensource.StateExpired, Generation: 1, RefreshAt: now.Add(4 * time.Second),
+		Err: &tokensource.Error{Class: tokensource.ClassOperator, Reason: "the configured token has expired"}}
+	const want = "No valid token: the configured token has expired. It is read again in 4 s."
+	if text, as := connect.Describe(st, now); text != want || as != connect.Bad {
+		t.Errorf("got  %s %s\nwant %s", as, text, want)
+	}
+}
+
 // The time of the next try is never 0 seconds.
 func TestWordsOfTheNextTry(t *testing.T) {
 	now := time.Now()
