@@ -304,10 +304,7 @@ func TestEmptyPlaceholderNamesNoAccount(t *testing.T) {
 	isolate(t)
 	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate, tokensourcetest.ProviderConfig{})
 	addr := rig.FreeAddr(t)
-	if err := load(t, loginSite(t, p, "http://"+addr, "biggerplate",
-		"account u-{http.request.header.X-Account}")); err != nil {
-		t.Fatal(err)
-	}
+	run(t, loginSite(t, p, "http://"+addr, "biggerplate", "account u-{http.request.header.X-Account}"))
 	status, body, _ := get(t, "http://"+addr+"/api/x")
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "u-{http.request.header.X-Account} is empty") {
 		t.Errorf("status %d, %s", status, body)

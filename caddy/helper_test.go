@@ -50,9 +50,13 @@ func parse(t testing.TB, raw string) *caddy.Config {
 	return config
 }
 
-// run loads a Caddyfile, and stops Caddy when the test ends.
+// run loads a Caddyfile, and stops Caddy when the test ends. No other configuration may run: its
+// server could still answer the next request.
 func run(t testing.TB, config rig.Caddyfile) {
 	t.Helper()
+	if app, err := caddy.ActiveContext().AppIfConfigured("authinject_test_handover"); err == nil && app != nil {
+		t.Fatal("another configuration runs; load replaces it")
+	}
 	if err := begin(t, config); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +67,7 @@ func run(t testing.TB, config rig.Caddyfile) {
 	})
 }
 
-// load replaces the running configuration by a Caddyfile.
+// load replaces the configuration that runs.
 func load(t testing.TB, config rig.Caddyfile) error {
 	t.Helper()
 	return takeOver(t, func() error { return begin(t, config) })

@@ -97,9 +97,14 @@ func TestScopesOfPlaceholders(t *testing.T) {
 	t.Setenv("CLIENT_SECRET", rig.Canary)
 	for n, want := range []string{"read orders.write orders.list", "read openid"} {
 		t.Setenv("MORE_SCOPES", strings.TrimPrefix(want, "read "))
-		run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "scopes read {env.MORE_SCOPES}",
+		config := rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv), "scopes read {env.MORE_SCOPES}",
 			"require_token_at_start").
-			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL))
+			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+srv.URL)
+		if n == 0 {
+			run(t, config)
+		} else if err := load(t, config); err != nil {
+			t.Fatal(err)
+		}
 		requests := srv.TokenRequests()
 		if len(requests) != n+1 || requests[n].Params.Get("scope") != want {
 			t.Errorf("%d requests, the last with scope %q, want %q", len(requests),

@@ -123,14 +123,16 @@ func TestMutualTLS(t *testing.T) {
 		{"self_signed_tls_client_auth", presenting, http.StatusOK},
 		{"tls_client_auth", "", http.StatusUnauthorized},
 	} {
-		addr := rig.FreeAddr(t)
-		run(t, rig.Caddyfile{}.
-			Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id client", "client_auth "+c.auth,
-				trusting("token_transport", ca, presenting)).
-			Site("http://"+addr, "bind 127.0.0.1", rig.Block("authinject a "+srv.URL, trusting("transport", ca, c.api))))
-		if status, body, _ := get(t, "http://"+addr+"/api/x"); status != c.want {
-			t.Errorf("%s, %q: %d %s", c.auth, c.api, status, body)
-		}
+		t.Run(c.auth+" "+c.api, func(t *testing.T) {
+			addr := rig.FreeAddr(t)
+			run(t, rig.Caddyfile{}.
+				Source("a", "grant client_credentials", "token_url "+srv.TokenURL(), "client_id client", "client_auth "+c.auth,
+					trusting("token_transport", ca, presenting)).
+				Site("http://"+addr, "bind 127.0.0.1", rig.Block("authinject a "+srv.URL, trusting("transport", ca, c.api))))
+			if status, body, _ := get(t, "http://"+addr+"/api/x"); status != c.want {
+				t.Errorf("%d %s", status, body)
+			}
+		})
 	}
 	for _, r := range srv.TokenRequests() {
 		if r.Auth != tokensourcetest.AuthTLS || r.Params.Has("client_secret") || r.Params.Get("client_id") != "client" {
@@ -188,17 +190,19 @@ func TestPrivateKeyFile(t *testing.T) {
 func TestTokenTransportNamesDialErrors(t *testing.T) {
 	isolate(t)
 	t.Setenv("CLIENT_SECRET", rig.Canary)
-	addr := rig.FreeAddr(t)
-	for url, want := range map[string]string{
-		"https://login.nowhere.invalid/token":   "name could not be resolved",
-		"https://" + rig.FreeAddr(t) + "/token": "refuses connections",
+	for want, host := range map[string]string{
+		"name could not be resolved": "login.nowhere.invalid",
+		"refuses connections":        rig.FreeAddr(t),
 	} {
-		run(t, rig.Caddyfile{}.
-			Source("a", "grant client_credentials", "token_url "+url, "client_id c", "client_secret {env.CLIENT_SECRET}",
-				trusting("token_transport", "testdata/tls/ca.pem")).
-			Site("http://"+addr, "bind 127.0.0.1", "authinject a https://api.example.com"))
-		if _, body, _ := get(t, "http://"+addr+"/api/x"); !strings.Contains(body, want) {
-			t.Errorf("%s: %s, want %s", url, body, want)
-		}
+		t.Run(want, func(t *testing.T) {
+			addr := rig.FreeAddr(t)
+			run(t, rig.Caddyfile{}.
+				Source("a", "grant client_credentials", "token_url https://"+host+"/token", "client_id c",
+					"client_secret {env.CLIENT_SECRET}", trusting("token_transport", "testdata/tls/ca.pem")).
+				Site("http://"+addr, "bind 127.0.0.1", "authinject a https://api.example.com"))
+			if _, body, _ := get(t, "http://"+addr+"/api/x"); !strings.Contains(body, want) {
+				t.Errorf("got %s", body)
+			}
+		})
 	}
 }
