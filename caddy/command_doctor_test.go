@@ -282,6 +282,33 @@ func TestDoctorTryAuthOfAProviderThatLooksAtTheCodeFirst(t *testing.T) {
 	}
 }
 
+// --try-auth tries the other ways also if the answer has no error code. A client that is refused with
+// 401 unauthorized_client, as Keycloak does it, is not taken for one that may not use the grant.
+func TestDoctorTryAuthWithOtherRefusals(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"no code":  {http.StatusForbidden, `{"message":"Forbidden"}`},
+		"Keycloak": {http.StatusUnauthorized, `{"error":"unauthorized_client"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(c.status)
+				_, _ = w.Write([]byte(c.body))
+			}))
+			t.Cleanup(server.Close)
+			t.Setenv("CLIENT_SECRET", rig.Canary)
+			config := stored(t).Source("a", "grant client_credentials", "client_id c", "client_secret {env.CLIENT_SECRET}",
+				"token_url "+server.URL).
+				Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+server.URL)
+			r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, config)
+			wantStep(t, r, doctor.Fail, "try_auth", "refuses the client in each other way", "one of them is wrong")
+		})
+	}
+}
+
 // --try-auth sends no refresh token: each one counts at a provider that replaces them.
 func TestDoctorTryAuthSpendsNoRefreshToken(t *testing.T) {
 	srv := tokensourcetest.Start(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation(),

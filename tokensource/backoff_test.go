@@ -196,6 +196,7 @@ func TestSeveralClientSecrets(t *testing.T) {
 	for code, refusal := range map[string]reply{
 		"invalid_client":               refused(401, "invalid_client"),
 		"incorrect_client_credentials": refused(200, "incorrect_client_credentials"),
+		"unauthorized_client":          refused(401, "unauthorized_client"), // Keycloak
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			accepted := "new"

@@ -200,7 +200,7 @@ const (
 // that code means the assertion, too.
 func (w *wire) assertionFailure(failure *Error, assertion, grantType string) *Error {
 	alone := failure.Code == "invalid_grant" && grantType == "client_credentials"
-	if assertion == "" || failure.Code != "invalid_client" && !alone {
+	if assertion == "" || !failure.RefusesClient() && !alone {
 		return failure
 	}
 	why, now := assertionRefused, w.cfg.Clock.Now()

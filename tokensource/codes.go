@@ -71,6 +71,8 @@ var codes = map[string]codeMeaning{
 
 	// Codes that servers use instead of those of RFC 6749. Which servers use them is not recorded.
 	"invalid_refresh_token": meansDead,
+	"refresh_token_expired": meansDead,
+	"refresh_token_revoked": meansDead,
 	"internal_server_error": meansTransient,
 	"too_many_requests":     meansTransient,
 }
@@ -81,6 +83,18 @@ var codes = map[string]codeMeaning{
 const statusOfLeague = http.StatusNotImplemented
 
 func isKnownCode(code string) bool { return codes[code] != 0 }
+
+// meaning returns the meaning of the provider's error code. Keycloak answers a wrong client secret
+// with status 401 and unauthorized_client, where RFC 6749 section 5.2 has invalid_client.
+func (e *Error) meaning() codeMeaning {
+	if e.Code == "unauthorized_client" && e.Status == http.StatusUnauthorized {
+		return meansClient
+	}
+	return codes[e.Code]
+}
+
+// RefusesClient reports whether the provider refused the client's id, secret or other proof.
+func (e *Error) RefusesClient() bool { return e.meaning() == meansClient }
 
 // refusal turns a token endpoint's refusal into an [Error].
 //

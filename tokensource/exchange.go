@@ -238,6 +238,6 @@ func (o *outage) last() (*Error, int) {
 func (e *Error) isOutage() bool {
 	notAnswered := e.Status == 0 && !e.Lost && !e.Subject
 	told := !e.RetryAt.IsZero() && (e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable)
-	return notAnswered || told || codes[e.Code] == meansClient ||
+	return notAnswered || told || e.RefusesClient() ||
 		slices.Contains([]string{"unauthorized_client", "unsupported_grant_type"}, e.Code)
 }

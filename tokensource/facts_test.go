@@ -29,6 +29,11 @@ func TestSkewIsNamed(t *testing.T) {
 		"client assertion": {refused(401, "invalid_client"), signing(testKey(0)), time.Hour,
 			"correct the clock that is wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s behind the provider's. If " +
 				"that is not enough, check client_id"},
+		"client assertion, another code": {refused(400, "unauthorized_client"), signing(testKey(0)), time.Hour,
+			"correct the clock that is wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s behind the provider's, " +
+				"and the request holds a JWT with a time. If that is not enough, allow the grant"},
+		"client assertion, no code": {reply{status: 401, body: "no"}, signing(testKey(0)), time.Hour,
+			"and the request holds a JWT with a time. If that is not enough, check token_url"},
 		"grant assertion": {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is " +
 			"wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s ahead of the provider's. If that is not enough, " +
 			"check the options of the grant: key"},
@@ -40,6 +45,7 @@ func TestSkewIsNamed(t *testing.T) {
 			"which is 5s behind the server's"},
 		"clocks that almost agree": {refused(401, "invalid_client"), signing(testKey(0)), 59 * time.Second, ""},
 		"no matter of clocks":      {refused(401, "invalid_client"), nil, time.Hour, ""},
+		"no JWT in the request":    {reply{status: 401, body: "no"}, nil, time.Hour, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -55,11 +61,33 @@ func TestSkewIsNamed(t *testing.T) {
 				}
 				for where, text := range map[string]string{"error": err.Error(), "remedy": e.Remedy(),
 					"state": src.Account("").Status().Err.Remedy()} {
-					if c.want == "" && strings.Contains(text, "clocks differ") || !strings.Contains(text, c.want) {
+					if c.want == "" && strings.Contains(text, "clock") || !strings.Contains(text, c.want) {
 						t.Errorf("the %s does not say %q: %s", where, c.want, text)
 					}
 				}
 			})
+		})
+	}
+}
+
+// If the provider refuses a refresh token with a code that does not say so, or without a code, the
+// remedy names the refresh token, too.
+func TestRefusedRefreshNamesTheRefreshToken(t *testing.T) {
+	const want = "mean that the refresh token has ended, get a new refresh token from the provider, and write it into the option " +
+		"refresh_token"
+	for name, answer := range map[string]reply{
+		"invalid_request": refused(400, "invalid_request"),
+		"another code":    refused(400, "token_revoked"),
+		"HubSpot":         {status: 400, body: `{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token"}`},
+		"no code":         {status: 401, body: "no"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := asked(answer, refreshing(&tokensource.MemoryStorage{}, "rt"))(t); !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v", err)
+			}
+			if err := asked(answer)(t); strings.Contains(err.Error(), "refresh token") {
+				t.Errorf("without a refresh token: %v", err)
+			}
 		})
 	}
 }
@@ -172,8 +200,12 @@ func TestOtherTextsMatchTheirRow(t *testing.T) {
 	for _, r := range tokensource.Remedies() {
 		for _, text := range r.Also {
 			e := &tokensource.Error{Class: r.Class, Reason: text}
-			if r.Problem == "invalid_dpop_proof" {
+			switch r.Problem {
+			case "invalid_dpop_proof":
 				e.Code = r.Problem
+			case "invalid_client":
+				_, e.Code, _ = strings.Cut(text, " 401 ")
+				e.Status = http.StatusUnauthorized
 			}
 			if e.Problem() != r.Problem {
 				t.Errorf("%q is of problem %q, not %s", text, e.Problem(), r.Problem)

@@ -238,7 +238,8 @@ func TestDeviceLoginFails(t *testing.T) {
 		"a code that is not known": {[]string{"invalid_grant"}, tokensource.ClassLogin, "the token endpoint answered 400 " +
 			"invalid_grant", 1},
 		"a mistake": {[]string{"unauthorized_client"}, tokensource.ClassOperator, "the token endpoint answered 400 " +
-			"unauthorized_client: allow the grant for this client at the provider, or configure another grant", 1},
+			"unauthorized_client: allow the grant for this client at the provider, or configure another grant. If the client " +
+			"may use the grant, check client_id, client_secret and client_auth (now client_secret_basic)", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -486,7 +487,8 @@ func TestDeviceAuthorizationFails(t *testing.T) {
 				"If the secret is right, try client_auth client_secret_post"},
 		"not offered to this client": {refused(400, "unauthorized_client"), tokensource.ClassOperator,
 			"the device authorization endpoint answered 400 unauthorized_client: allow the grant for this client at the " +
-				"provider, or configure another grant"},
+				"provider, or configure another grant. If the client may use the grant, check client_id, client_secret and " +
+				"client_auth (now client_secret_basic)"},
 		"nothing there": {reply{status: 404, body: "no"}, tokensource.ClassOperator,
 			"there is no device authorization endpoint at device_url, status 404: check the path of device_url"},
 		"in trouble": {reply{status: 503}, tokensource.ClassWait, "the device authorization endpoint answered 503"},

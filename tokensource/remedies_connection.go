@@ -20,8 +20,8 @@ var responses = []Remedy{
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
 		Cause: "The answer has no OAuth error code. Often a firewall, a gateway or a login page answers, and not the provider.",
-		Do: "check {url} and client_auth[ (now {client_auth})], and whether this machine may reach the provider" +
-			basicWanted,
+		Do: jwtSkewed + "check {url}, client_id, {proof} and client_auth[ (now {client_auth})], and whether this machine may " +
+			"reach the provider" + basicWanted + ifEnded + askProvider,
 		match: and(mute(400, 401, 403), byReason(answeredReason)),
 	},
 	{

@@ -51,7 +51,9 @@ var refusals = []Remedy{
 			"installation at GitHub",
 	},
 	{
-		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client", Class: ClassOperator,
+		Problem: "invalid_client", Text: "the token endpoint answered 401 invalid_client",
+		Also:  []string{"the token endpoint answered 401 unauthorized_client"},
+		Class: ClassOperator,
 		Cause: "The client id or the client secret is wrong, or the provider wants them in another way.",
 		Do: "[{wanted_auth}. If that is not enough, ]check client_id, {proof} and client_auth[ (now {client_auth})][. " +
 			"{client_causes}]",
@@ -65,8 +67,9 @@ var refusals = []Remedy{
 	{
 		Problem: "invalid_request", Text: "the token endpoint answered 400 invalid_request", Class: ClassOperator,
 		Cause: "A parameter of the token request is missing, or has a form that the provider does not accept.",
-		Do: "check client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes and token_param[. If the " +
-			"provider wants the client_secret in another place, try client_auth {other_auth}]" + askProvider,
+		Do: jwtSkewed + "check client_id, {proof}, client_auth[ (now {client_auth})], body_format[ (now {body_format})], scopes " +
+			"and token_param[. If the provider wants the client_secret in another place, try client_auth {other_auth}]" +
+			ifEnded + askProvider,
 		match: and(byCode("invalid_request"), byReason(answeredReason)),
 	},
 	{
@@ -78,7 +81,8 @@ var refusals = []Remedy{
 	{
 		Problem: "unauthorized_client", Text: "the token endpoint answered 400 unauthorized_client", Class: ClassOperator,
 		Cause: "The provider knows the client, but does not allow this grant for it.",
-		Do:    "allow the grant for this client at the provider, or configure another grant",
+		Do: jwtSkewed + "allow the grant for this client at the provider, or configure another grant[. If the client may use " +
+			"the grant, check client_id, {proof} and client_auth (now {client_auth})]",
 		match: byCode("unauthorized_client"),
 	},
 	{
@@ -180,7 +184,7 @@ var otherRefusals = []Remedy{
 		Problem: "request_refused", Text: "the token endpoint answered 400", Class: ClassOperator,
 		Cause: "The provider refuses the token request, with an error code that does not say which option is wrong. The " +
 			"class is `wait` if no standard of OAuth defines the code.",
-		Do: "check grant, client_id, {proof}, client_auth[ (now {client_auth})] and token_param" + askProvider,
+		Do: jwtSkewed + "check grant, client_id, {proof}, client_auth[ (now {client_auth})] and token_param" + ifEnded + askProvider,
 		match: func(e *Error) bool {
 			return e.Class != ClassLogin && e.Reason == answeredReason && e.Code != "" && e.Status >= 400 && e.Status < 500
 		},

@@ -237,7 +237,7 @@ func byCode(code string) func(*Error) bool {
 }
 
 func byMeaning(meaning codeMeaning) func(*Error) bool {
-	return func(e *Error) bool { return codes[e.Code] == meaning && !e.deadToken }
+	return func(e *Error) bool { return e.meaning() == meaning && !e.deadToken }
 }
 
 func byReason(parts ...string) func(*Error) bool {

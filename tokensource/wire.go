@@ -121,7 +121,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 			continue
 		}
 		failed := withNonce(send, secret)
-		if failed == nil || failed.Lost || codes[failed.Code] != meansClient {
+		if failed == nil || failed.Lost || !failed.RefusesClient() {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return failed
 		}
@@ -195,6 +195,12 @@ func (w *wire) postOnce(ctx context.Context, tokenURL, audience string, req Requ
 	w.proofAnswered(failure, req.key, tokenURL, call.header)
 	failure = w.assertionFailure(failure, assertion.Get("client_assertion"), params.Get("grant_type"))
 	failure = w.clues(w.grantFailure(failure, req), call.header, req.audience).withFacts(w.facts(urlOption))
+	if assertion != nil || req.Assertion != nil {
+		failure = failure.withFacts(facts{"jwt_skew": failure.facts()["skew"]})
+	}
+	if !req.RefreshToken.IsZero() {
+		failure = failure.withFacts(facts{"refresh_again": w.cfg.again()})
+	}
 	failure.said = call.said
 	if failure.Reason == lockedOutReason {
 		w.leaveAlone(tokenURL, failure)

@@ -41,8 +41,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 			x.accepted()
 		}
 		x.deadGrant(failure, answered)
-	case slices.Contains(clientCodes, failure.Code),
-		failure.Status == http.StatusUnauthorized:
+	case failure.RefusesClient(), failure.Status == http.StatusUnauthorized:
 		x.refusedClient(ctx, failure, answered+x.notAccepted())
 	case failure.Code == "invalid_request":
 		x.refusedClient(ctx, failure, answered+": the provider does not understand the request. Often it looks for the "+
@@ -54,8 +53,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 		x.accepted()
 		x.fail("grant", answered+": the provider does not know the API that the token is for",
 			remedyOf(failure))
-	case failure.Code == "unauthorized_client":
-		x.accepted()
+	case failure.Code == "unauthorized_client": // it does not always mean that the client was accepted
 		x.fail("grant", fmt.Sprintf("%s: the client %s may not use the grant %s", answered, cfg.ClientID, x.GrantName),
 			remedyOf(failure))
 	case failure.Code == "unsupported_grant_type":
@@ -69,6 +67,9 @@ func (x *exam) explain(ctx context.Context, err error) {
 		}
 	default:
 		x.fail("token", answered, cmp.Or(remedyOf(failure), "look at the provider's documentation and status page"))
+		if failure.Code == "" && failure.Class == tokensource.ClassWait && failure.Status >= 400 && failure.Status < 500 {
+			x.tryAuth(ctx, cfg.AuthMethod())
+		}
 	}
 }
 
@@ -230,7 +231,7 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 			"Only the first login shows whether the client is right")
 	case result == lockedOut:
 		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
-	case failure != nil && (failure.Status == http.StatusUnauthorized || slices.Contains(clientCodes, failure.Code)):
+	case failure != nil && (failure.Status == http.StatusUnauthorized || failure.RefusesClient()):
 		x.refusedClient(ctx, failure, failure.What()+x.notAccepted())
 		return true
 	case failure != nil:
@@ -239,9 +240,6 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 	}
 	return false
 }
-
-// clientCodes are the error codes of a refused client.
-var clientCodes = []string{"invalid_client", "incorrect_client_credentials"}
 
 // tryAuth tries the other ways of client authentication if TryAuth is set. now is the way that was
 // refused. It sends no real refresh token and no real code.
@@ -335,6 +333,8 @@ func (x *exam) tryOne(ctx context.Context, way tokensource.ClientAuth) (verdict,
 		return rejects, nil
 	case failure.Status == http.StatusTooManyRequests:
 		return lockedOut, failure
+	case failure.RefusesClient():
+		return rejects, failure
 	case slices.Contains([]string{"invalid_grant", "unauthorized_client", "invalid_scope", "invalid_target",
 		"access_denied"}, failure.Code):
 		return accepts, failure
