@@ -104,6 +104,8 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 		if err := begin(t, config.Site("http://"+addr, fmt.Sprintf("header X-Load %d", i))); err != nil {
 			t.Fatal(err)
 		}
+		seen := answered.Load()
+		rig.Eventually(t, func() bool { return answered.Load() > seen }, "an answer")
 	}
 	stop.Store(true)
 	load4.Wait()

@@ -84,6 +84,10 @@ func TestUnreachedUpstreams(t *testing.T) {
 			}
 		}
 	}
+	rig.Eventually(t, func() bool {
+		status, _ := admin(t, "ready", new(any))
+		return status == http.StatusOK
+	}, "a token")
 	want("", "")
 	fails("/down", "start the server of the upstream, or check host and port ("+down+")")
 	want("upstream_refused wait", "start the server of the upstream")

@@ -242,10 +242,11 @@ func TestPauseGrowsWithTheProvidersFailures(t *testing.T) {
 		virtual.Advance(time.Hour)
 		wantCount(t, ep, 0)
 		storage.fail("records/", nil, nil)
-		for ep.count() == 0 {
-			virtual.Advance(time.Second)
+		st := src.Account("").Status()
+		for ; st.Err.Status != busy.status; st = src.Account("").Status() {
+			virtual.Advance(100 * time.Millisecond)
 		}
-		if st := src.Account("").Status(); time.Until(st.RefreshAt) > 2*time.Second {
+		if time.Until(st.RefreshAt) > 2*time.Second {
 			t.Errorf("after the storage failed for an hour, the next try is in %v", time.Until(st.RefreshAt))
 		}
 	})
