@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,20 +12,13 @@ import (
 	"github.com/authinject/caddy-authinject/internal/rig"
 )
 
-// listening returns an address at which another process listens that has arguments, and the number of
-// that process.
-func listening(t *testing.T, arguments ...string) (address string, process int) {
-	t.Helper()
-	return rig.ListenElsewhere(t, net.ListenConfig{}, "sh", append([]string{"-s", "--"}, arguments...)...)
-}
-
 // If no server answers, status names the program at an address of the configuration, also at that of
 // the admin API. It never tells to stop the server of this configuration.
 func TestStatusNamesWhatHasAnAddress(t *testing.T) {
 	isolateHome(t)
 	file := filepath.Join(t.TempDir(), "caddy.json")
-	other, otherProcess := listening(t)
-	ours, ourProcess := listening(t, "--config", file)
+	other, otherProcess := rig.RunElsewhere(t)
+	ours, ourProcess := rig.RunElsewhere(t, "--config", file)
 	foreign := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(foreign.Close)
 	// It answers as Caddy's admin API does, and has no token sources.

@@ -71,14 +71,17 @@ func holdersIn(pattern string, sockets map[string]bool) (holders []holder) {
 	return holders
 }
 
-// configOf returns the path in the flag --config of a process, or an empty string if it has none or
-// cannot be read.
+// configOf returns the path in the flag --config of a process that runs Caddy's command run, under
+// any name. Otherwise it returns an empty string: another program's -c can hold a secret.
 func configOf(process string) string {
 	line, err := os.ReadFile(filepath.Join(process, "cmdline"))
 	if err != nil {
 		return ""
 	}
 	path, args := "", strings.Split(string(line), "\x00")
+	if len(args) < 2 || args[1] != "run" {
+		return ""
+	}
 	for i, arg := range args {
 		name, value, given := strings.Cut(arg, "=")
 		if name != "--config" && name != "-c" {

@@ -70,7 +70,7 @@ func TestListenerOfThisServer(t *testing.T) {
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address, process := rig.ListenElsewhere(t, net.ListenConfig{}, "sh", "-c", "read _", "sh", "--config", config)
+	address, process := rig.RunElsewhere(t, "--config", config)
 	server := Server{Config: config, Listens: func(Listener) (bool, bool) { return false, false }}
 	at := Listener{Network: "tcp", Address: address, Use: "server srv0"}
 	for _, c := range []struct {
@@ -115,6 +115,7 @@ func TestConfigOf(t *testing.T) {
 		"caddy\x00run\x00--config\x00/a/Caddyfile\x00": "/a/Caddyfile", "caddy\x00run\x00--config=b\x00": "/srv/b",
 		"caddy\x00run\x00-c\x00b\x00": "/srv/b",
 		"caddy\x00run\x00":            "", "caddy\x00run\x00--config": "",
+		"bash\x00-c\x00TOKEN=canary nc -l\x00": "", // another program's -c can hold a secret
 	} {
 		process := t.TempDir()
 		if err := os.WriteFile(process+"/cmdline", []byte(line), 0o600); err != nil {
