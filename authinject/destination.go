@@ -160,7 +160,7 @@ func (d *destination) match(to *normalTarget) (matches, onlyInsecure bool) {
 		return d.scheme != "http", false
 	}
 	allowed := d.scheme == "http" || d.scheme == "" && host.IsLoopback(name)
-	return allowed, !allowed
+	return allowed, !allowed && !host.IsLoopback(name)
 }
 
 // String lists the patterns as they were written.

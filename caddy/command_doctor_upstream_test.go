@@ -119,6 +119,34 @@ func TestDoctorProbesAsTheRouteConnects(t *testing.T) {
 		"the upstream "+secure+" may get the token; --probe <url> requests a URL of it", "")
 }
 
+// --probe says why the upstream was not reached, or why it refused the token, and what to do.
+func TestDoctorProbeExplains(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{})
+	api := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(-7*time.Minute).UTC().Format(http.TimeFormat))
+		w.Header().Set("Www-Authenticate", `Bearer realm="api", error="invalid_token", error_description="not active yet"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	for name, c := range map[string]struct {
+		config, probe, text, remedy string
+	}{
+		"refused, and another clock": {api, api + "/x", `it rejected the token (the upstream says "invalid_token: not active yet"). ` +
+			"This machine's clock is 7m", "correct the clock that is wrong"},
+		"no such name": {"https://no-such-host.invalid", "https://no-such-host.invalid/x",
+			"could not be requested: the upstream's name could not be resolved", "check the host no-such-host.invalid"},
+		"plain http": {"https://192.0.2.2", "http://192.0.2.2/x", "http://192.0.2.2 was not requested: it is plain http",
+			"probe the https URL"},
+		"plain http on loopback": {strings.Replace(api, "http:", "https:", 1), api + "/x", "the token may not be sent there",
+			"probe a URL of a destination"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			config := toUpstream(t, srv, c.config).Source("a", "destinations "+c.config)
+			wantStep(t, diagnose(t, doctorRun{options: doctor.Options{Probe: c.probe}}, config), doctor.Fail, "upstream",
+				c.text, c.remedy)
+		})
+	}
+}
+
 // doctor dials an upstream in each way in which a route connects to it, and says once that it may
 // get the token.
 func TestDoctorDialsAsEachRouteConnects(t *testing.T) {

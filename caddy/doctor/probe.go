@@ -2,17 +2,17 @@ package doctor
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"syscall"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/challenge"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -41,7 +41,13 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	target := authinject.Target{Scheme: u.Scheme, Host: u.Hostname(), Port: u.Port()}
-	if err := x.Destinations.Check(target); err != nil {
+	err = x.Destinations.Check(target)
+	if refused, ok := errors.AsType[*authinject.DestinationError](err); ok && refused.Insecure {
+		x.fail("upstream", fmt.Sprintf("%s was not requested: %s", origin(target), refused.Reason),
+			"probe the https URL. Only if the network is trusted, add "+origin(target)+" to destinations")
+		return
+	}
+	if err != nil {
 		x.fail("upstream", fmt.Sprintf("%s was not requested: the token may not be sent there; the "+
 			"destinations of the source are %s",
 			origin(target), x.Destinations), "probe a URL of a destination, or add the host to destinations")
@@ -78,8 +84,8 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		x.fail("upstream", fmt.Sprintf("%s could not be requested: %s", origin(target), whyUnreachable(err)),
-			"check the address and the certificate of the upstream")
+		why, remedy := x.unreachable(origin(target), err)
+		x.fail("upstream", fmt.Sprintf("%s could not be requested: %s", origin(target), why), remedy)
 		return
 	}
 	defer resp.Body.Close()
@@ -89,13 +95,14 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
+	skewed, clocks := skewOf(resp)
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized && x.refused(account) != nil:
 		refusal := x.refused(account)
-		x.fail("upstream", answer+": "+refusal.What(), refusal.Remedy())
+		x.fail("upstream", answer+": "+refusal.What()+complaint(resp)+skewed, clocks+refusal.Remedy())
 	case status == http.StatusUnauthorized:
-		x.fail("upstream", answer+": it rejected the token",
-			"check that the token is for this API (resource or token_param audience, scopes), and how it is sent (inject)")
+		x.fail("upstream", answer+": it rejected the token"+complaint(resp)+skewed,
+			clocks+"check that the token is for this API (resource or token_param audience, scopes), and how it is sent (inject)")
 	case result.InsufficientScope:
 		lacking := account.InsufficientScope(result.NeededScope)
 		x.fail("upstream", answer+": "+lacking.What(), lacking.Remedy())
@@ -117,23 +124,44 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 }
 
-// whyUnreachable returns why a request got no answer. It does not use the error's text, which may
-// contain the URL.
-func whyUnreachable(err error) string {
-	var timeout net.Error
-	switch {
-	case errors.As(err, new(*net.DNSError)):
-		return "its name could not be resolved"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "it refuses connections"
-	case errors.As(err, new(tls.RecordHeaderError)):
-		return "it speaks no TLS at this port"
-	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return "this machine does not trust the CA of its certificate"
-	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return "its certificate is not valid"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "it did not answer in time"
+// unreachable returns why a request got no answer, and what to do. It does not use the error's text,
+// which may contain the URL.
+func (x *exam) unreachable(upstream string, err error) (why, remedy string) {
+	if failure := tokensource.UpstreamFailure(x.Config.Name, upstream, err); failure != nil {
+		return failure.What(), failure.Remedy()
 	}
-	return "the connection failed"
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		return "it did not answer in time", "check whether the upstream works. A proxy or a firewall may drop the packets"
+	}
+	return "the connection broke before an answer", "check whether the upstream works, and whether it speaks TLS at this port"
+}
+
+// complaint returns what the upstream says about a token in its answer (RFC 6750 section 3), or an
+// empty string.
+func complaint(resp *http.Response) string {
+	for _, c := range challenge.Parse(resp.Header[challenge.Field]) {
+		said := slices.DeleteFunc([]string{c.Params["error"], c.Params["error_description"]},
+			func(text string) bool { return text == "" })
+		if len(said) > 0 {
+			return fmt.Sprintf(" (the upstream says %q)", limit(printable(strings.Join(said, ": ")), 300))
+		}
+	}
+	return ""
+}
+
+// skewOf says how far this machine's clock is from the upstream's. It returns empty strings if they
+// agree, or if the answer has no Date.
+func skewOf(resp *http.Response) (text, remedy string) {
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	off := time.Since(date).Round(time.Second)
+	if err != nil || off.Abs() <= maxSkew {
+		return "", ""
+	}
+	direction := "ahead of"
+	if off < 0 {
+		direction = "behind"
+	}
+	return fmt.Sprintf(". This machine's clock is %s %s the upstream's", off.Abs(), direction),
+		"correct the clock that is wrong: of this machine, of the upstream or of the provider. If that is not enough, "
 }
