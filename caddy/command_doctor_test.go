@@ -3,6 +3,7 @@ package caddy
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -370,8 +371,9 @@ func TestDoctorClockOff(t *testing.T) {
 	}
 }
 
-// A step that failed because of the time makes a failure of a clock that is off.
-func TestDoctorClockThatFails(t *testing.T) {
+// A token's times are compared with the Date of the same answer. So a clock that is off is not the reason
+// for a token that has ended.
+func TestDoctorClockThatIsNotTheReason(t *testing.T) {
 	at := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		now := time.Now().Add(-time.Hour)
 		w.Header().Set("Date", now.UTC().Format(http.TimeFormat))
@@ -380,8 +382,8 @@ func TestDoctorClockThatFails(t *testing.T) {
 			"expires_at": now.Add(-time.Minute).Unix()})
 	})
 	r := diagnose(t, doctorRun{}, tokenFrom(t, at))
-	wantStep(t, r, doctor.Fail, "token", "it has already expired", "ahead of the provider's")
-	wantStep(t, r, doctor.Fail, "clock", "ahead of the provider's", "synchronize the clock")
+	wantStep(t, r, doctor.Fail, "token", "it has already expired", "This machine's clock is not the reason")
+	wantStep(t, r, doctor.Warn, "clock", "ahead of the provider's", "synchronize the clock")
 }
 
 // tokenFrom is a configuration with a source a that gets its token from a URL.
@@ -424,6 +426,28 @@ func TestDoctorProposesNoLoginOfARefusedClient(t *testing.T) {
 			t.Errorf("a login is proposed: %s", step.Remedy)
 		}
 	}
+}
+
+// While the provider cannot be reached, a login would fail, and is not proposed.
+func TestDoctorProposesNoLoginAtAnUnknownHost(t *testing.T) {
+	t.Setenv("CLIENT_SECRET", rig.Canary)
+	r := diagnose(t, doctorRun{}, stored(t).Source("a", "grant authorization_code", "client_id c",
+		"client_secret {env.CLIENT_SECRET}", "authorize_url https://no-such-host.invalid/authorize",
+		"token_url https://no-such-host.invalid/token"))
+	wantStep(t, r, doctor.Fail, "name", "does not exist in the DNS", "check the host")
+	wantStep(t, r, doctor.Skip, "grant", "the account is not connected. A login would fail, because the step name failed", "")
+}
+
+// If no way of client authentication is left, --try-auth says so. An answer with status 401 and no
+// code can mean the refresh token, too.
+func TestDoctorTryAuthWithoutASecret(t *testing.T) {
+	at := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	t.Setenv("REFRESH_TOKEN", canaryToken)
+	r := diagnose(t, doctorRun{options: doctor.Options{TryAuth: true}}, stored(t).Source("a", "grant refresh_token",
+		"refresh_token {env.REFRESH_TOKEN}", "client_id c", "client_auth none", "token_url "+at))
+	wantStep(t, r, doctor.Fail, "client_authentication", "the provider did not accept the client, or the refresh token",
+		"The source sends no client_secret")
+	wantStep(t, r, doctor.Skip, "try_auth", "there is no other way to try without a client_secret", "")
 }
 
 func TestDoctorRevokedGrant(t *testing.T) {
@@ -596,6 +620,12 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 			t.Errorf("doctor says of an expired token: %s", step.Text)
 		}
 	}
+	soon := time.Now().Add(time.Hour)
+	t.Setenv("TOKEN", "eyJhbGciOiJub25lIn0."+base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, soon.Unix()))+".c2ln")
+	wantStep(t, diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN")), doctor.Warn, "lifetime",
+		"the configured token is a JWT that ends in ", "write a new token before that")
+	wantStep(t, diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires "+soon.Format(time.RFC3339)), os.Getenv("TOKEN")),
+		doctor.Warn, "lifetime", "which the option expires says", "write a new token and its expiry time before that")
 	t.Setenv("TOKEN", "canary-opaque-static-token")
 	r = diagnose(t, doctorRun{options: doctor.Options{Probe: srv.APIURL()}}, site("token {env.TOKEN}"), os.Getenv("TOKEN"))
 	wantStep(t, r, doctor.Fail, "upstream", "answered 401 to a request with the token: an upstream refuses the token, "+
@@ -1020,7 +1050,10 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 			t.Error(step.Text)
 		}
 	}
-	for _, step := range diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config).Steps {
+	fry := diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config)
+	wantStep(t, fry, doctor.Fail, "grant", `the account "fry" is not connected in the storage, but the running server has a `+
+		"token of it", "run caddy authinject refresh a --account fry")
+	for _, step := range fry.Steps {
 		if step.Name == "accounts" {
 			t.Errorf("only the account fry is examined: %+v", step)
 		}

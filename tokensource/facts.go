@@ -43,6 +43,7 @@ var usualFacts = facts{
 	"rescope":        "until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again",
 	"account_from":   "make sure that a handler in front of the proxy sets the placeholder of the option account for this request",
 	"compare_clocks": "compare this machine's clock with the provider's. If the provider's clock is wrong, tell the provider",
+	"then_login":     "connect the account",
 	"retries":        "The source asks again by itself",
 	"write_cure":     "make the storage writable for this process, and check that it is not full",
 	"scope_cure": "add the scope to the option scopes, and allow it for this client at the provider. The token in use keeps " +
@@ -76,10 +77,10 @@ func (cfg *Config) tokenIn() string {
 
 // facts returns the facts that the configuration adds to every failure of its source.
 func (cfg *Config) facts() facts {
-	f := facts{"again": cfg.again(), "token": cfg.tokenIn(), "scopes": strings.Join(cfg.Scopes, " "),
+	f := facts{"again": cfg.again(), "then_login": cfg.again(), "token": cfg.tokenIn(), "scopes": strings.Join(cfg.Scopes, " "),
 		"rescope": "until the next refresh: caddy authinject refresh " + cfg.Name}
 	if _, interactive := cfg.Grant.(Interactive); interactive {
-		f["rescope"] = "until the account is connected again"
+		f["rescope"], f["then_login"] = "until the account is connected again", usualFacts["then_login"]
 		f["connects"] = "the page of authinject_connect"
 	}
 	if _, exchanges := cfg.Grant.(Exchanger); exchanges {
@@ -144,10 +145,10 @@ func skew(now time.Time, header http.Header) facts {
 	}
 	if off.Abs() >= leastSkew {
 		found["skew"] = text
-	} else {
-		found["compare_clocks"] = "tell the provider that the clock of one of its servers is wrong, or that it answers with a " +
-			"token that has ended: this machine's clock agrees with the Date of the answer"
 	}
+	found["compare_clocks"] = "tell the provider that the clock of one of its servers is wrong, or that it answers with a " +
+		"token that has ended. This machine's clock is not the reason, because the token's times are compared with the Date " +
+		"of the same answer"
 	return found
 }
 
@@ -191,11 +192,14 @@ func (w *wire) asksForBasic(header http.Header) bool {
 	})
 }
 
-// clientCauses says why a provider can refuse a client that uses a secret, and what to do in each
-// case. It returns an empty string for other clients. wanted is true if the response or the
+// clientCauses says why a provider can refuse a client that uses a secret or none, and what to do in
+// each case. It returns an empty string for other clients. wanted is true if the response or the
 // metadata says how the provider wants the secret.
 func (w *wire) clientCauses(wanted bool) string {
-	if !w.cfg.ClientAuth.UsesSecret() {
+	switch {
+	case w.cfg.ClientAuth == ClientAuthNone && !wanted:
+		return "The source sends no client_secret: if the provider gave you one, write it into the option client_secret"
+	case !w.cfg.ClientAuth.UsesSecret():
 		return ""
 	}
 	corrected := "If the client_secret is wrong, write the right one into " +

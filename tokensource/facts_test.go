@@ -37,8 +37,8 @@ func TestSkewIsNamed(t *testing.T) {
 		"grant assertion": {refused(400, "invalid_grant"), bearing(nil), -time.Hour, "correct the clock that is " +
 			"wrong: this machine's clock (now 2000-01-01T00:00:00Z) is 1h0m0s ahead of the provider's. If that is not enough, " +
 			"check the options of the grant: key"},
-		"token dead at birth": {expired, nil, -2 * time.Minute, "correct the clock that is wrong: this machine's clock " +
-			"(now 2000-01-01T00:00:00Z) is 2m0s ahead of the provider's"},
+		"token dead at birth": {expired, nil, -2 * time.Minute, "tell the provider that the clock of one of its servers is " +
+			"wrong"},
 		"DPoP proof": {refused(400, "invalid_dpop_proof"), withDPoP, time.Hour,
 			"which is 1h0m0s behind the server's"},
 		"DPoP proof, barely": {refused(400, "invalid_dpop_proof"), withDPoP, 5 * time.Second,
@@ -231,7 +231,8 @@ func TestClientRemedyNamesThePlaceOfTheSecret(t *testing.T) {
 		"sent in the body": {"", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientSecretPost },
 			"try client_auth client_secret_basic"},
 		"no secret": {place, func(c *tokensource.Config) { c.ClientSecrets = nil }, "check client_id, client_secret and " +
-			"client_auth (now none)"},
+			"client_auth (now none). The source sends no client_secret: if the provider gave you one, write it into the option " +
+			"client_secret"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := asked(refused(401, "invalid_client"), func(c *tokensource.Config) { c.ClientSecretIn = row.in }, row.edit)(t)
@@ -419,16 +420,16 @@ func TestRefusedLoginNamesTheScopes(t *testing.T) {
 	}
 }
 
-// If this machine's clock agrees with the Date of an answer, wrong times in that answer are the
-// provider's mistake.
+// Wrong times in an answer with a Date are the provider's mistake, whatever this machine's clock says.
 func TestWrongTimesOfAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now().UTC()
 		body := fmt.Sprintf(`{"access_token":"at","token_type":"Bearer","expires_in":3600,"created_at":%d}`,
 			now.Add(-2*time.Hour).Unix())
 		for date, want := range map[string]string{
-			now.Format(http.TimeFormat): "tell the provider that the clock of one of its servers is wrong, or that it " +
-				"answers with a token that has ended: this machine's clock agrees with the Date of the answer",
+			now.Add(-10 * time.Minute).Format(http.TimeFormat): "tell the provider that the clock of one of its servers is wrong, or that it " +
+				"answers with a token that has ended. This machine's clock is not the reason, because the token's times are " +
+				"compared with the Date of the same answer",
 			"": "compare this machine's clock (now " + now.Format(time.RFC3339) + ") with the provider's. If the provider's " +
 				"clock is wrong, tell the provider",
 		} {

@@ -102,7 +102,7 @@ func remedyWords() string {
 	for _, r := range remedies {
 		do := regexp.QuoteMeta(r.Do)
 		do = regexp.MustCompile(`\\\[(.*?)\\\]`).ReplaceAllString(do, "($1)?")
-		do = regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(do, "[a-z_ 0-9.:TZ-]*")
+		do = regexp.MustCompile(`\\\{\w+\\\}`).ReplaceAllString(do, "[A-Za-z_ 0-9.:,-]*")
 		words = append(words, do)
 	}
 	return strings.Join(words, "|")

@@ -161,7 +161,11 @@ func planMarked(s *situation) step {
 	}
 	switch {
 	case s.markErr != nil && (s.live || vault.Unusable(s.markErr) || s.effectiveClaim() == shared):
-		return failUnasked(s, deferred(s.markErr), s.markErr, "without a mark, another process may send this refresh token")
+		e := deferred(s.markErr)
+		if s.rec.Generation > 0 && (s.found == absent || s.found == older) { // the storage has lost the record
+			e = e.withFacts(unsavedFacts)
+		}
+		return failUnasked(s, e, s.markErr, "without a mark, another process may send this refresh token")
 	case s.markErr != nil && s.effectiveClaim() == unclaimed:
 		return step{verb: doClaim, why: "without a mark, only a process that is alone may go on"}
 	case s.markErr != nil:

@@ -40,6 +40,11 @@ var configurationMistakes = []Remedy{
 			"expires needs a reload of the configuration",
 	},
 	{
+		Problem: "token_ended", Text: endedReason, Class: ClassOperator,
+		Cause: "The claim exp of the token has passed. The token is used until the API refuses it.",
+		Do:    "write a new token into {token}",
+	},
+	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
 		Cause: "The API answered 401 to a token that cannot be renewed, such as a static one.",
 		Do: "write a new token into {token}[, because the configured one is a JWT that expired on {jwt_end}]. " +

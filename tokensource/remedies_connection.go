@@ -19,9 +19,10 @@ var responses = []Remedy{
 	},
 	{
 		Problem: "not_oauth", Text: "the token endpoint answered 401", Class: ClassWait,
-		Cause: "The answer has no OAuth error code. Often a firewall, a gateway or a login page answers, and not the provider.",
+		Cause: "The answer has no OAuth error code. A firewall, a gateway or a login page answered. Or the provider refuses " +
+			"the client or the refresh token in words of its own.",
 		Do: jwtSkewed + "check {url}, client_id, {proof} and client_auth[ (now {client_auth})], and whether this machine may " +
-			"reach the provider" + basicWanted + ifEnded + askProvider,
+			"reach the provider" + basicWanted + "[. {client_causes}]" + ifEnded + askProvider,
 		match: and(mute(400, 401, 403), byReason(answeredReason)),
 	},
 	{
@@ -40,7 +41,7 @@ var responses = []Remedy{
 		Class: ClassWait,
 		Cause: "The times in the provider's answer say that the token has ended. Often the clock of a server at the " +
 			"provider is wrong.",
-		Do: skewed + "{compare_clocks}",
+		Do: "{compare_clocks}",
 	},
 	{
 		Problem: "token_type", Text: "that is not known to mean Bearer", Class: ClassOperator,
@@ -107,7 +108,8 @@ var connectionFailures = []Remedy{
 		Cause: "This machine does not know the authority that issued the certificate. It is a private authority, or the " +
 			"one of a proxy that inspects TLS traffic.",
 		Do: "let the source trust the authority[ {ca}]: write the line tls_trust_pool file /path/to/ca.pem into the block " +
-			"token_transport http of the source. Or add the authority to the system's store, and start the server again",
+			"token_transport http of the source. If that line is there, add the authority to its file. If it is not, you can " +
+			"also add the authority to the system's store, and start the server again",
 		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. On Linux, the " +
 			"environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the " +
 			"system's file of authorities, so the file must hold those that other sources need, too. `SSL_CERT_DIR` names a " +

@@ -80,7 +80,8 @@ var refusals = []Remedy{
 	},
 	{
 		Problem: "unauthorized_client", Text: "the token endpoint answered 400 unauthorized_client", Class: ClassOperator,
-		Cause: "The provider knows the client, but does not allow this grant for it.",
+		Cause: "The provider knows the client, but does not allow this grant for it. Some providers answer this, too, if " +
+			"the client id or the client secret is wrong.",
 		Do: jwtSkewed + "allow the grant for this client at the provider, or configure another grant[. If the client may use " +
 			"the grant, check client_id, {proof} and client_auth (now {client_auth})]",
 		match: byCode("unauthorized_client"),

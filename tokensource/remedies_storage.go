@@ -6,7 +6,7 @@ var storageProblems = []Remedy{
 		Problem: "storage_login", Text: loginLostReason, Class: ClassLogin,
 		Cause: "The account needs a login, but the storage is full, read-only or out of reach. A login now would end with " +
 			"this process.",
-		Do:    "[{move_file}. If that is not enough, ]{write_cure}. Then connect the account" + connectAt,
+		Do:    "[{move_file}. If that is not enough, ]{write_cure}. Then {then_login}" + connectAt,
 		quiet: true,
 	},
 	{

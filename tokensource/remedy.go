@@ -94,6 +94,11 @@ func (e *Error) filled(r *Remedy) string {
 		switch name {
 		case "source":
 			return e.Source
+		case "said_source":
+			if e.said.IsZero() {
+				return ""
+			}
+			return e.Source
 		case "account": // an argument of a command
 			if e.Account == "" {
 				return ""
@@ -276,4 +281,4 @@ func statusFrom(least int) func(*Error) bool {
 }
 
 // askProvider says where an operator reads the provider's own words.
-const askProvider = ". GET /authinject/sources/{source}?details=1 of the admin API shows the provider's own words"
+const askProvider = "[. GET /authinject/sources/{said_source}?details=1 of the admin API shows the provider's own words]"

@@ -52,10 +52,10 @@ Each heading is a text that the program shows: in the log, in the answer to the 
 func plain(do string) string {
 	do = fill(do, func(name string) string {
 		switch name {
-		case "source":
+		case "source", "said_source", "ask_now":
 			return "<source>"
-		case "ask_now":
-			return "<source>"
+		case "refresh_again":
+			return "connect the account again, or write a new refresh token into its variable or file"
 		case "connects":
 			return "the page of authinject_connect"
 		case "client_causes":

@@ -252,6 +252,13 @@ var provoked = map[string]func(t *testing.T) error{
 	"token_expired": config(func(cfg *tokensource.Config) {
 		cfg.Grant = tokensource.Static{Token: tokensource.Literal("t"), Expires: time.Unix(1, 0)}
 	}),
+	"token_ended": func(t *testing.T) error {
+		src := newSource(t, nil, func(cfg *tokensource.Config) {
+			cfg.Grant = tokensource.Static{Token: tokensource.Literal("eyJhbGciOiJub25lIn0.eyJleHAiOjE1MDAwMDAwMDB9.c2ln")}
+		})
+		mustToken(t, src)
+		return src.Account("").Status().Ended()
+	},
 	"token_empty": config(func(cfg *tokensource.Config) {
 		cfg.Grant = tokensource.Static{Token: tokensource.Literal("")}
 	}),

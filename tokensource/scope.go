@@ -91,6 +91,10 @@ func (h *Account) scopeCure(needed []string) string {
 		return "allow " + scopeWords(ungranted) + " for this client at the provider: the option scopes asks for it, and the " +
 			"provider did not grant it" + keeps
 	}
+	if h.Status().Scope == "" {
+		return "allow " + scopeWords(needed) + " for this client at the provider, which does not say which scopes it granted" +
+			keeps + ". If it is allowed, check the rights of the account at the API"
+	}
 	if h.src.Interactive() {
 		return "connect the account again, if the option scopes got " + scopeWords(needed) + " after the last login. " +
 			"Otherwise check the rights of the account at the API"

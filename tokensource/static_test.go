@@ -157,7 +157,11 @@ func TestRefusedStaticTokenThatIsAnExpiredJWT(t *testing.T) {
 		src := newSource(t, nil, observed(&ev), func(c *tokensource.Config) {
 			c.Grant = tokensource.Static{Token: tokensource.Literal(token)}
 		})
-		_, _ = src.Account("").Reject(t.Context(), mustToken(t, src))
+		tok := mustToken(t, src)
+		if st := src.Account("").Status(); (st.Ended() != nil) != expired || len(st.Problems()) == 0 == expired {
+			t.Errorf("before the refusal: %v", st.Problems())
+		}
+		_, _ = src.Account("").Reject(t.Context(), tok)
 		failures := []error{src.Account("").Status().Refusal()}
 		for _, e := range ev.all() {
 			if e.Kind == tokensource.EventRefused {

@@ -94,7 +94,7 @@ func (a *account) status() Status {
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
-		if end := jwtEnd(NewSecret(l.tok.AccessToken())); s.refused && a.src.traits.Local && !end.IsZero() && !end.After(c.Now()) {
+		if end := jwtEnd(NewSecret(l.tok.AccessToken())); a.src.traits.Local && !end.IsZero() && !end.After(c.Now()) {
 			st.facts["jwt_end"] = shownClock(end)
 		}
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.Interactive()) {
@@ -190,7 +190,7 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 }
 
 // Problems are all reasons for a person to look at the account: the last failure, a token that an
-// upstream refused and that cannot be renewed, scopes that were not granted, a record that is not
+// upstream refused and that cannot be renewed or that has ended, scopes that were not granted, a record that is not
 // stored, a storage that fails, and clocks that differ. The account may have a live token all the
 // same: see [Status.Live].
 func (st Status) Problems() []*Error {
@@ -204,6 +204,8 @@ func (st Status) Problems() []*Error {
 	}
 	if refusal := st.Refusal(); refusal != nil {
 		found = append(found, refusal)
+	} else if ended := st.Ended(); ended != nil {
+		found = append(found, ended)
 	}
 	if len(st.MissingScopes) > 0 {
 		add(ClassOperator, missingScopesReason+strings.Join(st.MissingScopes, " "))
@@ -266,6 +268,17 @@ func (st Status) Refusal() *Error {
 	return e.withFacts(st.facts)
 }
 
+// Ended returns the error that the configured token is a JWT whose time has passed, or nil. The token
+// is used until an upstream refuses it.
+func (st Status) Ended() *Error {
+	end := st.facts["jwt_end"]
+	if end == "" || !st.Live {
+		return nil
+	}
+	e := &Error{Source: st.Source, Account: st.Account, Class: ClassOperator, Reason: endedReason + ", on " + end}
+	return e.withFacts(st.facts)
+}
+
 // TokenIn says in words where an operator writes the configured token or refresh token, such as
 // "the file /run/secrets/token".
 func (st Status) TokenIn() string { return cmp.Or(st.facts["token"], usualFacts["token"]) }
@@ -274,6 +287,7 @@ const (
 	refusedAgainReason  = "an upstream refused the token and the new one that replaced it"
 	sameAgainReason     = "an upstream refused the token, and the provider returned the same one again"
 	refusedOftenReason  = "an upstream accepted new tokens and refused each of them soon after"
+	endedReason         = "the configured token is a JWT that has ended"
 	refusedReason       = "an upstream refuses the token, and there is no other"
 	missingScopesReason = "the provider did not grant the scopes "
 	clockReason         = "this machine's clock and the provider's differ"

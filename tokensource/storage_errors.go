@@ -48,7 +48,10 @@ func failedStorage(reason string, err error) *Error {
 // writeCure says how a storage can be written again whose write failed with err, or "" if err does
 // not say why.
 func writeCure(err error) string {
+	missing, ok := errors.AsType[*fs.PathError](err)
 	switch {
+	case ok && missing.Op == "mkdir" && errors.Is(err, fs.ErrPermission):
+		return "make the directory of the storage, which does not exist, and let the user that runs this process write to it"
 	case errors.Is(err, syscall.EROFS):
 		return "mount the file system of the storage writable, because it is mounted read-only"
 	case errors.Is(err, syscall.ENOSPC):

@@ -618,6 +618,36 @@ func TestRemedyOfAStorageErrno(t *testing.T) {
 	}
 }
 
+// If the directory of the storage was removed and cannot be made again, only this process has the
+// refresh token. The remedy says so. When the directory is back, the next refresh stores the record.
+func TestAStorageThatLostItsDirectory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &steps{}
+		src := newSource(t, rotating(0), refreshing(storage, "rt0"))
+		src.Warm()
+		synctest.Wait()
+		for _, key := range keys(t, storage, "authinject/records") {
+			if err := storage.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		storage.fail(nil, &fs.PathError{Op: "mkdir", Path: "/var/lib/x", Err: syscall.EACCES})
+		for src.Account("").Status().Err == nil {
+			virtual.Advance(time.Minute)
+		}
+		remedy := src.Account("").Status().Err.Remedy()
+		if !strings.Contains(remedy, "make the directory of the storage, which does not exist") ||
+			!strings.Contains(remedy, "Do not restart or reload the server before that") {
+			t.Errorf("got %s", remedy)
+		}
+		storage.fail(nil, nil)
+		virtual.Advance(10 * time.Minute)
+		if st := src.Account("").Status(); st.Generation < 2 || st.Err != nil || len(keys(t, storage, "authinject/records")) == 0 {
+			t.Errorf("after the repair: %+v", st)
+		}
+	})
+}
+
 // A source that ends with a token that it cannot store reports that the token is lost. If the storage
 // works again by then, the token is stored.
 func TestTokenLostAtTheEnd(t *testing.T) {

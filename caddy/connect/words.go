@@ -28,7 +28,10 @@ const loginSoon = 24 * time.Hour
 // Describe describes the state of an account in words for people, and returns its Level.
 func Describe(st tokensource.Status, now time.Time) (text string, as Level) {
 	text, as = stateWords(st, now)
-	if st.Unsaved {
+	switch {
+	case st.Unsaved && st.State == tokensource.StateLoginRequired:
+		return text + " The storage cannot be written.", as
+	case st.Unsaved:
 		return text + " The storage cannot be written. A restart now would lose this login.", Soon
 	}
 	return text, as
@@ -60,7 +63,7 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 	case st.State == tokensource.StateLoginRequired:
 		return ended(st) + " " + sentence(connect), Bad
 	case st.State == tokensource.StateUncertain:
-		return "A renewal was sent, and its answer was lost." + nextTry(st, now), Soon
+		return uncertain(st, expires) + nextTry(st, now), Soon
 	case !st.Live && st.Err != nil:
 		return "No valid token: " + st.Err.What() + "." + nextTry(st, now), Bad
 	case st.RefusedAgain && st.Live:
@@ -79,6 +82,8 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 		return "Connected, renews by itself.", Good
 	case st.Refused:
 		return "An upstream refuses the token, and there is no other.", Bad
+	case st.Ended() != nil:
+		return "Connected, but " + st.Ended().What() + ".", Soon
 	case st.Expiry.IsZero():
 		return "Connected. The token serves until the API refuses it.", Good
 	}
@@ -91,6 +96,22 @@ func stateWords(st tokensource.Status, now time.Time) (string, Level) {
 		return text, Soon
 	}
 	return text, Good
+}
+
+// uncertain describes an account for which it is not known whether the provider replaced the refresh
+// token. expires says how long its token lasts.
+func uncertain(st tokensource.Status, expires string) string {
+	failed := "A renewal was sent, and its answer was lost."
+	if st.Err != nil {
+		failed = "The renewal failed: " + st.Err.What() + "."
+	}
+	switch {
+	case st.Live && !st.Expiry.IsZero():
+		return "Connected for another " + expires + ". " + failed
+	case st.Live:
+		return "Connected. " + failed
+	}
+	return failed
 }
 
 // tokenless describes an account that has no token: it was never connected, or was disconnected.

@@ -77,7 +77,7 @@ func TestWordsOfTheNextTry(t *testing.T) {
 			"Connected for another 58 s. The renewal failed: the token endpoint answered 503. ": {true, tokensource.StateStale},
 			"No valid token: the token endpoint answered 503. ": {false,
 				tokensource.StateExpired},
-			"A renewal was sent, and its answer was lost. ": {true, tokensource.StateUncertain},
+			"The renewal failed: the token endpoint answered 503. ": {false, tokensource.StateUncertain},
 		} {
 			if st.State, st.Live = row.state, row.live; row.live {
 				st.Expiry = now.Add(58 * time.Second)
@@ -85,6 +85,24 @@ func TestWordsOfTheNextTry(t *testing.T) {
 			if text, _ := connect.Describe(st, now); text != rest+want {
 				t.Errorf("got  %s\nwant %s", text, rest+want)
 			}
+		}
+	}
+}
+
+// While it is not known whether the provider replaced the refresh token, the words say what failed and
+// how long the token lasts.
+func TestWordsOfAnUncertainRenewal(t *testing.T) {
+	now := time.Now()
+	st := tokensource.Status{State: tokensource.StateUncertain, Generation: 1, Live: true, Renews: true,
+		Expiry: now.Add(time.Hour)}
+	for want, err := range map[string]*tokensource.Error{
+		"Connected for another 60 min. A renewal was sent, and its answer was lost. A running server tries again by itself.": nil,
+		"Connected for another 60 min. The renewal failed: the token endpoint answered 503. A running server tries again by itself.": {
+			Class: tokensource.ClassWait, Reason: "the token endpoint answered", Status: 503},
+	} {
+		st.Err = err
+		if text, _ := connect.Describe(st, now); text != want {
+			t.Errorf("got  %s\nwant %s", text, want)
 		}
 	}
 }

@@ -96,6 +96,10 @@ type exam struct {
 	mayStart bool
 	// timed says that a step failed because of the time.
 	timed bool
+	// tokenEnd is the claim exp of the configured token, or zero.
+	tokenEnd time.Time
+	// noLogin says that a login would fail because of a step that failed.
+	noLogin bool
 	// expired says that the configured token is a JWT that has expired.
 	expired bool
 	// trust says how to trust a CA; empty: as for the provider.

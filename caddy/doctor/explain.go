@@ -42,7 +42,7 @@ func (x *exam) explain(ctx context.Context, err error) {
 		}
 		x.deadGrant(failure, answered)
 	case failure.RefusesClient(), failure.Status == http.StatusUnauthorized:
-		x.refusedClient(ctx, failure, answered+x.notAccepted())
+		x.refusedClient(ctx, failure, answered+x.notAccepted(failure))
 	case failure.Code == "invalid_request":
 		x.refusedClient(ctx, failure, answered+": the provider does not understand the request. Often it looks for the "+
 			"client's credentials in another place, or a parameter such as audience is missing")
@@ -126,14 +126,19 @@ func (x *exam) deadGrant(failure *tokensource.Error, why string) {
 // refusedClient reports a client that the provider did not accept.
 func (x *exam) refusedClient(ctx context.Context, failure *tokensource.Error, text string) {
 	now := x.Config.AuthMethod()
+	x.noLogin = true
 	x.fail("client_authentication", fmt.Sprintf("%s (client_id %s, client_auth %s)", text, x.Config.ClientID, now),
 		x.authRemedy(now, remedyOf(failure)))
 	x.tryAuth(ctx, now)
 }
 
-// notAccepted says what an answer of invalid_client means.
-func (x *exam) notAccepted() string {
-	if !x.Config.AuthMethod().UsesSecret() {
+// notAccepted says what an answer of invalid_client means, or another answer with status 401.
+func (x *exam) notAccepted(failure *tokensource.Error) string {
+	last := x.recorder.tokenRequests()
+	switch {
+	case !failure.RefusesClient() && len(last) > 0 && last[len(last)-1].sent("refresh_token") != "":
+		return ": the provider did not accept the client, or the refresh token"
+	case !x.Config.AuthMethod().UsesSecret():
 		return ": the provider did not accept the client id, or what proves the client"
 	}
 	return ": the provider did not accept the client id, the client secret, or the way in which they are sent"
@@ -232,7 +237,7 @@ func (x *exam) client(ctx context.Context) (refused bool) {
 	case result == lockedOut:
 		x.warn(step, "the client was not checked: the provider limits the attempts", "wait, and run doctor again")
 	case failure != nil && (failure.Status == http.StatusUnauthorized || failure.RefusesClient()):
-		x.refusedClient(ctx, failure, failure.What()+x.notAccepted())
+		x.refusedClient(ctx, failure, failure.What()+x.notAccepted(failure))
 		return true
 	case failure != nil:
 		x.warn(step, "the client was not checked: to a request with an invented code, "+failure.What(),
@@ -277,6 +282,11 @@ func (x *exam) tryAuth(ctx context.Context, now tokensource.ClientAuth) {
 				"wait, and ask the provider which way the client must use")
 			return
 		}
+	}
+	if tried == nil {
+		x.skip("try_auth", "there is no other way to try without a client_secret. If the provider gave you one, write it into "+
+			"the option client_secret")
+		return
 	}
 	x.fail("try_auth", "the provider refuses the client in each other way, too: "+strings.Join(tried, ", "),
 		"copy the client id and the secret again from the provider, because one of them is wrong")

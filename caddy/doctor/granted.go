@@ -57,21 +57,30 @@ func (x *exam) scopes(st tokensource.Status) {
 			"allow these scopes for the client at the provider. Without them, the upstream may answer 403. If no request "+
 				"needs them, remove them from scopes")
 	case st.Scope == "":
-		x.ok("scopes", "the provider named no scopes, so it granted the scopes that were requested: "+
-			strings.Join(asked, " "))
+		x.ok("scopes", "the provider did not say which scopes it granted. That means those that were requested "+
+			"(RFC 6749 section 5.1): "+strings.Join(asked, " "))
 	default:
 		x.ok("scopes", "the provider granted all scopes: "+strings.Join(asked, " "))
 	}
 }
 
-// shortLife is a lifetime that is worth a warning.
-const shortLife = 30 * time.Second
+const (
+	// shortLife is a lifetime that is worth a warning.
+	shortLife = 30 * time.Second
+	// endsSoon is how long before the end of a configured token a person is warned.
+	endsSoon = 24 * time.Hour
+)
 
 // lifetime reports how long the token lasts, and when it would be refreshed.
 func (x *exam) lifetime(st tokensource.Status) {
 	if st.Expiry.IsZero() {
 		if x.expired {
 			return // the step grant says it
+		}
+		if !x.tokenEnd.IsZero() {
+			x.warn("lifetime", fmt.Sprintf("the configured token is a JWT that ends in %s, on %s",
+				time.Until(x.tokenEnd).Round(time.Second), moment(x.tokenEnd)), "write a new token before that")
+			return
 		}
 		if x.Config.Grant.Traits().Local {
 			x.warn("lifetime", "the end of the token is not known, so it is used until the upstream refuses it",
@@ -98,6 +107,8 @@ func (x *exam) lifetime(st tokensource.Status) {
 		x.warn("lifetime", text+". The provider named no end, so this is default_lifetime",
 			"set default_lifetime to what the provider's documentation says, or to never")
 		x.change("default_lifetime", "", "<duration>|never")
+	case x.Config.Grant.Traits().Local && left < endsSoon:
+		x.warn("lifetime", text+", which the option expires says", "write a new token and its expiry time before that")
 	case x.Config.Grant.Traits().Local:
 		x.ok("lifetime", text+", which the option expires says")
 	case !st.Obtained.IsZero() && total > 0 && total < shortLife:

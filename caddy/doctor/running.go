@@ -77,6 +77,8 @@ func (x *exam) runningServer() {
 		x.ok(step, at+r.Words)
 	case r.Class == tokensource.ClassWait:
 		x.warn(step, at+r.Words, r.Remedy)
+	case r.Class == tokensource.ClassLogin && x.noLogin:
+		x.fail(step, at+r.Words, "correct first what the steps before name, because a login would fail")
 	default:
 		x.fail(step, at+r.Words, r.Remedy)
 	}

@@ -100,8 +100,8 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 	}
 	st, err := src.Stored(ctx, x.Account)
 	if err != nil {
-		x.fail("grant", "the stored record of the account cannot be used: "+err.Error(),
-			"check encryption_key and the storage. The command status says more")
+		x.fail("grant", "the stored record of the account cannot be used: "+st.Err.What(),
+			cmp.Or(remedyOf(st.Err), "check encryption_key and the storage"))
 		return false
 	}
 	if connected := st.Generation > 0 && !st.Disconnected; src.Interactive() && !connected {
@@ -109,7 +109,18 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 			x.skip("grant", "each request chooses its account. To examine one, name it with --account")
 			return false
 		}
-		if reachable && x.client(ctx) {
+		if x.Running.Unasked == "" && x.Running.Live {
+			x.fail("grant", x.who()+" is not connected in the storage, but the running server has a token of it: the stored "+
+				"record is gone", "run "+x.command("refresh")+", so that the server stores a new one. Do not restart the server "+
+				"before that")
+			return false
+		}
+		if !reachable {
+			x.noLogin = true
+			x.skip("grant", x.who()+" is not connected. A login would fail, because "+x.whyUnreached())
+			return false
+		}
+		if x.client(ctx) {
 			x.skip("grant", x.who()+" is not connected. A login would fail, because the provider does not accept the client")
 			return false
 		}
@@ -241,6 +252,8 @@ func (x *exam) staticToken() {
 			x.expired = true
 			x.fail("grant", "the configured token is a JWT that expired on "+moment(end), "write a new token into "+in)
 			return
+		} else if ok {
+			x.tokenEnd = end
 		}
 	}
 	x.ok("grant", "the token of the configuration can be used. Only the upstream knows whether it accepts the token "+
