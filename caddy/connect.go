@@ -154,7 +154,10 @@ func checkUser(option, user string) error {
 	if err := checkIdentity(option, user); err != nil {
 		return err
 	}
-	if !hasPlaceholder(user) {
+	ofRequest := func(found []string) bool {
+		return !slices.ContainsFunc(ownPlaceholders, func(own string) bool { return strings.HasPrefix(found[1], own) })
+	}
+	if !slices.ContainsFunc(bracedName.FindAllStringSubmatch(user, -1), ofRequest) {
 		return fmt.Errorf("user %q is the same for all requests; write a placeholder that holds the name of the logged-in "+
 			"user, such as {http.auth.user.id}", user)
 	}

@@ -2,6 +2,8 @@ package caddy_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -155,6 +157,33 @@ func TestOptionsOfThePageAsJSON(t *testing.T) {
 		err := caddy.Validate(config)
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", options, err)
+		}
+	}
+}
+
+// An option user that is the same for all requests is an error: the page would be open to all callers.
+func TestUserThatIsTheSameForAll(t *testing.T) {
+	isolate(t)
+	t.Setenv("ME", "ada")
+	addr := rig.FreeAddr(t)
+	p := tokensourcetest.StartProvider(t, tokensourcetest.Biggerplate,
+		tokensourcetest.ProviderConfig{RedirectURIs: []string{"http://" + addr + "/connect/callback"}})
+	t.Setenv("CLIENT_SECRET", tokensourcetest.DefaultClientSecret)
+	file := filepath.Join(t.TempDir(), "user")
+	if err := os.WriteFile(file, []byte("ada"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"{env.ME}", "{file." + file + "}", "{system.os}"} {
+		err := begin(t, rig.Caddyfile{}.Global("servers {\ntrusted_proxies static 127.0.0.1\n}").
+			Source("a", "provider biggerplate", rig.Login(p)).
+			Site("http://"+addr, "bind 127.0.0.1", rig.Block("authinject_connect /connect*", "user "+user),
+				rig.API(p, "account {http.auth.user.id}")))
+		if err == nil {
+			// A request that came through a proxy is from anyone on the network.
+			status, body, _ := get(t, "http://"+addr+"/connect", "X-Forwarded-For", "203.0.113.9")
+			t.Errorf("user %s is accepted; a caller anywhere without authentication gets %d, as ada: %t", user, status,
+				strings.Contains(body, "logged in as"))
+			_ = caddy.Stop()
 		}
 	}
 }

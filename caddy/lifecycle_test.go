@@ -334,3 +334,31 @@ func TestRequireTokenAtStartSaysTheLastAnswer(t *testing.T) {
 		t.Errorf("the load fails with: %v", err)
 	}
 }
+
+// A reload reads the placeholders of the option resource again.
+func TestReloadReadsTheResourceAgain(t *testing.T) {
+	srv := provider(t, tokensourcetest.Config{})
+	addr := rig.FreeAddr(t)
+	file := filepath.Join(t.TempDir(), "resource")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("https://one.example.com")
+	config := site(srv, addr, srv.URL).Source("a", "resource {file."+file+"}")
+	run(t, config)
+	get(t, "http://"+addr+"/api/x")
+	write("https://two.example.com")
+	if err := load(t, config); err != nil {
+		t.Fatal(err)
+	}
+	get(t, "http://"+addr+"/api/x")
+	last := ""
+	for _, r := range srv.TokenRequests() {
+		last = r.Params.Get("resource")
+	}
+	if last != "https://two.example.com" {
+		t.Errorf("the last token request named %s", last)
+	}
+}

@@ -107,6 +107,8 @@ func storageMessage(e tokensource.Event) string {
 	switch {
 	case e.Failure != nil && e.Failure.Problem() == "token_lost":
 		return storageLost
+	case e.Failure != nil && e.Failure.Problem() == "disconnection_lost":
+		return storageKept
 	case !e.Live:
 		return storageNoToken
 	case e.Failure != nil && e.Failure.Unsaved():
@@ -120,6 +122,7 @@ const (
 	storageUnsaved = "the storage is in trouble; the newest token is only in memory, and a restart would lose it"
 	storageNoToken = "the storage is in trouble; there is no token to serve"
 	storageLost    = "the storage is in trouble; the newest token is lost"
+	storageKept    = "the storage is in trouble; a disconnection is lost"
 )
 
 // isWorthLogging reports whether to log an event. A storage that is out of reach fails every second
@@ -129,7 +132,7 @@ const (
 func (a *App) isWorthLogging(e tokensource.Event) bool {
 	switch e.Kind {
 	case tokensource.EventStorageFailed:
-		if storageMessage(e) == storageLost { // once for each account
+		if message := storageMessage(e); message == storageLost || message == storageKept { // once for each account
 			return true
 		}
 		return a.storageTrouble.isNews(storageMessage(e), e.Source, time.Now())

@@ -456,3 +456,19 @@ type unlisted struct{ *tokensource.MemoryStorage }
 func (unlisted) List(context.Context, string, bool) ([]string, error) {
 	return nil, errors.New("/var/lib/x: I/O error")
 }
+
+// What is lost when the server stops has a line of its own, for each account.
+func TestLogOfWhatIsLost(t *testing.T) {
+	a := &App{storageTrouble: new(recently)}
+	for problem, want := range map[string]string{"token_lost": storageLost, "disconnection_lost": storageKept} {
+		at := slices.IndexFunc(tokensource.Remedies(), func(r tokensource.Remedy) bool { return r.Problem == problem })
+		e := tokensource.Event{Kind: tokensource.EventStorageFailed, Source: "a",
+			Failure: &tokensource.Error{Reason: tokensource.Remedies()[at].Text}}
+		if got := storageMessage(e); got != want {
+			t.Errorf("%s is logged as %q", problem, got)
+		}
+		if !a.isWorthLogging(e) || !a.isWorthLogging(e) {
+			t.Errorf("%s is logged only once", problem)
+		}
+	}
+}

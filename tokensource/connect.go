@@ -38,7 +38,14 @@ func (a *account) install(ctx context.Context, blank *Record, req Request, ans *
 	return step{verb: doConnect, rec: rec, storage: err, dirty: err != nil}
 }
 
+// disconnect is [Account.Disconnect]. A login of the account with a device code, which would connect it
+// again, is cancelled.
 func (a *account) disconnect(ctx context.Context) error {
+	if a.src.traits.Device {
+		if l, err := a.src.deviceLogin(ctx, a.Name()); err == nil && l != nil {
+			_ = a.src.CancelLogin(ctx, l) // if the storage fails, so does the disconnection
+		}
+	}
 	began := a.src.cfg.Clock.Elapsed()
 	r := a.occupy()
 	var failure error

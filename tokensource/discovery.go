@@ -86,7 +86,7 @@ func (w *wire) discovered(issuer string, m *metadata, failure *Error) discovered
 	if failure != nil {
 		now.metadata, now.until = d.known[issuer].metadata, w.cfg.Clock.in(metadataRetry)
 	}
-	if d.known == nil || len(d.known) >= maxIssuers {
+	if _, known := d.known[issuer]; d.known == nil || !known && len(d.known) >= maxIssuers {
 		d.known = make(map[string]discovered)
 	}
 	d.known[issuer] = now

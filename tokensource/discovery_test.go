@@ -8,12 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 const issuer = "https://login.example.com"
@@ -433,4 +435,36 @@ func TestIssuerMustBeOne(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", raw, err, want)
 		}
 	}
+}
+
+// The metadata of an issuer stays in use while it cannot be fetched again, also with very many issuers.
+func TestManyIssuers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		rt := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if down.Load() {
+				return nil, errReset
+			}
+			issuer := "https://" + req.URL.Host
+			body := fmt.Sprintf(`{"issuer":%q,"token_endpoint":"%s/t","revocation_endpoint":"%[2]s/r"}`, issuer, issuer)
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+		})
+		src := newSource(t, rt, connecting(nil), func(c *tokensource.Config) {
+			c.AuthorizeURL, c.RevokeURL, c.TokenURL = "", "", ""
+			c.Issuer, c.Variables = "https://{deployment}.example.com", []provider.Variable{deployment}
+		})
+		vars := func(i int) map[string]string { return map[string]string{"deployment": fmt.Sprint("d", i)} }
+		for i := range 1000 {
+			if !src.Revokes(t.Context(), vars(i)) {
+				t.Fatal("no metadata")
+			}
+		}
+		virtual.Advance(61 * time.Minute)
+		down.Store(true)
+		for i := range 3 {
+			if !src.Revokes(t.Context(), vars(i)) {
+				t.Errorf("the metadata of issuer %d is lost", i)
+			}
+		}
+	})
 }

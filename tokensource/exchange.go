@@ -184,8 +184,8 @@ func (a *account) isDisposable(lively bool) bool {
 
 // outage is the failure of the last exchange that had nothing to do with its subject: the provider
 // cannot be reached, refuses the client, or says how long to wait. During an outage, all subjects
-// together send only as many requests as one account. A caller cannot cause an outage for others:
-// an answer that may be about the subject is not an outage.
+// together send only as many requests as one account. A refused token of a caller is not an outage. A
+// Retry-After holds for all callers, because most limits are the client's.
 type outage struct {
 	mu     sync.Mutex
 	failed *failed

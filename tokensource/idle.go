@@ -74,21 +74,28 @@ func (s *Source) all() []*account {
 }
 
 // stop ends the timer for good, and tries once more to store a record that was not stored yet. If the
-// record cannot be stored, its new token is lost, and stop reports that once. It is called when no
-// refresh is running any more.
+// record cannot be stored, its new token or a person's disconnection is lost, and stop reports that
+// once. It is called when no refresh is running any more.
 func (a *account) stop() {
 	a.mu.Lock()
-	holds := a.unstored && !a.stopped
+	lost, class := "", ClassLogin
+	switch {
+	case a.stopped:
+	case a.unstored:
+		lost = lostAtEndReason
+	case a.dirty.isSet() && a.rec.Disconnected:
+		lost, class = keptAtEndReason, ClassOperator
+	}
 	a.stopped = true
 	if a.timer != nil {
 		a.timer.Stop()
 	}
 	a.mu.Unlock()
-	err := a.catchUp(context.Background())
+	err := guardedError(func() error { return a.catchUp(context.Background()) })
 	a.unclaim()
-	if err != nil && holds {
-		failure := failedStorage(lostAtEndReason, err)
-		failure.Class = ClassLogin
+	if err != nil && lost != "" {
+		failure := failedStorage(lost, err)
+		failure.Class = class
 		a.src.tell(Event{Kind: EventStorageFailed, Account: a.Name(), Err: err, Failure: a.src.named(a.Name(), failure)})
 	}
 }

@@ -131,7 +131,7 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 	if err := s.boundKeyFor(l, found); err != nil {
 		return nil, s.failedLogin(ctx, req.Account, err)
 	}
-	if failure := s.begun.add(s.cfg.Clock); failure != nil {
+	if failure := s.begun.add(s.cfg.Clock, l); failure != nil {
 		return nil, s.failedLogin(ctx, req.Account, failure)
 	}
 	start := s.beginRedirect
@@ -139,7 +139,7 @@ func (s *Source) BeginLogin(ctx context.Context, req LoginRequest) (*Login, erro
 		start = s.beginDevice
 	}
 	if err := start(ctx, grant, l); err != nil {
-		s.begun.done()
+		s.begun.done(l)
 		return nil, s.failedLogin(ctx, req.Account, err)
 	}
 	s.sweepLogins(ctx)
@@ -163,7 +163,8 @@ func (s *Source) beginRedirect(ctx context.Context, grant Interactive, l *Login)
 	return nil
 }
 
-// CancelLogin cancels a login. No response to it is accepted any more.
+// CancelLogin cancels a login. No later response to it is accepted. A code that is being redeemed at
+// this moment still counts.
 func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	s.logins.Lock()
 	defer s.logins.Unlock()
@@ -174,6 +175,7 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	if err := drop(ctx, l); err != nil {
 		return s.named(l.Account, unkept(err))
 	}
+	s.begun.done(l)
 	return nil
 }
 

@@ -136,7 +136,11 @@ func (s *Source) beginDevice(ctx context.Context, grant Interactive, l *Login) e
 	}
 	l.URL = l.Device.page()
 	s.hold(l.Device, l.Device.Interval)
-	if err := s.storeLogin(ctx, l); err != nil {
+	// A process that asks for the token of an older login stores its turn under this lock.
+	unlock, _ := s.vault.Lock(ctx, s.deviceKey(l.Account)+".lock", loginLockTimeout)
+	err = s.storeLogin(ctx, l)
+	unlock()
+	if err != nil {
 		return unkept(err)
 	}
 	s.follow(l)
@@ -214,19 +218,24 @@ func (s *Source) ResumeLogins() {
 	}
 	go func() {
 		defer s.running.Done()
-		ctx := context.Background()
-		keys, err := s.vault.List(ctx, loginPrefix)
-		if err != nil {
-			return // opening the page of an account resumes its login
-		}
-		for _, key := range keys {
-			st, err := vault.Get[storedLogin](ctx, s.vault, key)
-			if err != nil || st == nil || st.Device == nil || s.deviceKey(st.Account) != key {
-				continue
-			}
-			if l, err := s.deviceLogin(ctx, st.Account); err == nil && l != nil {
-				s.ResumeLogin(l)
-			}
-		}
+		// After an error, opening the page of an account resumes its login.
+		_ = guardedError(func() error { return s.resumeLogins(context.Background()) })
 	}()
+}
+
+func (s *Source) resumeLogins(ctx context.Context) error {
+	keys, err := s.vault.List(ctx, loginPrefix)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		st, err := vault.Get[storedLogin](ctx, s.vault, key)
+		if err != nil || st == nil || st.Device == nil || s.deviceKey(st.Account) != key {
+			continue
+		}
+		if l, err := s.deviceLogin(ctx, st.Account); err == nil && l != nil {
+			s.ResumeLogin(l)
+		}
+	}
+	return nil
 }

@@ -42,6 +42,9 @@ func (s *Source) follow(l *Login) *deviceAsking {
 		s.asking.Lock()
 		delete(s.devices, id)
 		s.asking.Unlock()
+		if !errors.Is(err, ErrClosed) {
+			s.begun.done(l)
+		}
 		switch {
 		case errors.Is(err, ErrNoLogin) && s.connectedSince(ctx, l):
 			err = nil // another process finished it
@@ -74,8 +77,15 @@ func (s *Source) connectedSince(ctx context.Context, l *Login) bool {
 func (s *Source) askDevice(ctx context.Context, l *Login) error {
 	pause, unanswered := l.Device.Interval, 0
 	for {
-		if !s.rest(min(pause, max(l.Device.Ends.Sub(s.cfg.Clock.Now()), 0))) {
+		left := l.Device.Ends.Sub(s.cfg.Clock.Now())
+		if left > 0 { // ask once more at the end of the codes; after it, the storage is still out of reach
+			pause = min(pause, left)
+		}
+		if !s.rest(pause) {
 			return errClosed()
+		}
+		if left < -LoginLifetime { // no process keeps the login any more
+			return deviceTooLate()
 		}
 		current, wait, err := s.takeTurn(ctx, l, pause)
 		switch {
@@ -195,7 +205,6 @@ func (s *Source) endTaken(ctx context.Context, l *Login) error {
 		return &Error{Class: ClassLogin, Reason: ErrNoLogin.Error(), cause: ErrNoLogin}
 	}
 	_ = s.vault.Delete(ctx, s.deviceKey(l.Account)) // if this fails, the provider refuses the code from now on
-	s.begun.done()
 	return nil
 }
 
@@ -225,7 +234,6 @@ func (s *Source) storeFailed(ctx context.Context, l *Login, failure *Error) erro
 	device.Failed = failure
 	ended.Device, ended.Verifier, ended.Binding = &device, Secret{}, Secret{}
 	_ = s.storeLogin(ctx, &ended) // if this fails, the login is shown until its codes expire
-	s.begun.done()
 	return failure
 }
 

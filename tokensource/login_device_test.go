@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -575,6 +577,91 @@ func TestDeviceLoginPrintsNoCode(t *testing.T) {
 			if strings.Contains(text, "polled") || strings.Contains(text, "typed") {
 				t.Error(text)
 			}
+		}
+	})
+}
+
+// While the storage of a device login cannot be read, the login is looked for after pauses, also after its
+// code has ended.
+func TestDeviceLoginWithBrokenStorageRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answers()
+		s.script = func(int, url.Values) reply { return refused(400, "authorization_pending") }
+		storage := &shelf{Storage: &tokensource.MemoryStorage{}}
+		src := newSource(t, s, onDevice(storage))
+		begin(t, src, tokensource.LoginRequest{})
+		virtual.Advance(9*time.Minute + 59*time.Second)
+		var reads atomic.Int64
+		storage.hook(func() {
+			storage.load = func(key string) error {
+				if !strings.Contains(key, "logins") {
+					return nil
+				}
+				if reads.Add(1) > 10_000 {
+					return fs.ErrNotExist // ends the loop, so that the test ends
+				}
+				return errDisk
+			}
+		})
+		virtual.Advance(time.Minute)
+		if n := reads.Load(); n > 100 {
+			t.Errorf("%d reads in one minute", n)
+		}
+	})
+}
+
+// An older device login that stores its turn slowly does not replace a newer one.
+func TestNewerDeviceLoginStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answers()
+		s.script = func(int, url.Values) reply { return refused(400, "authorization_pending") }
+		memory := &tokensource.MemoryStorage{}
+		view := &shelf{Storage: memory}
+		a, b := newSource(t, s, onDevice(view)), newSource(t, s, onDevice(memory))
+		begin(t, a, tokensource.LoginRequest{})
+		view.hook(func() {
+			view.store = func(key string, _ []byte) error {
+				if strings.Contains(key, "logins") {
+					time.Sleep(100 * time.Millisecond) // a slow write
+				}
+				return nil
+			}
+		})
+		virtual.Advance(5*time.Second + 50*time.Millisecond) // a is storing its turn
+		newer := begin(t, b, tokensource.LoginRequest{})
+		virtual.Advance(time.Second)
+		pending, err := b.PendingLogin(t.Context(), "")
+		if err != nil || pending == nil || !pending.State.Equal(newer.State) {
+			t.Errorf("the newer login was replaced by the older one: shown is the code %s, want %s",
+				pending.Device.UserCode.Reveal(), newer.Device.UserCode.Reveal())
+		}
+		s.set(func(n int, form url.Values) reply { // the person types the code of the newer login
+			if form.Get("device_code") == newer.Device.Code.Reveal() {
+				return rotated(n, time.Hour)
+			}
+			return refused(400, "authorization_pending")
+		})
+		if err := await(t, b, newer); err != nil {
+			t.Errorf("the newer login: %v", err)
+		}
+	})
+}
+
+// A disconnection ends the account's device login, which would connect it again.
+func TestDisconnectEndsADeviceLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := answers()
+		src := newSource(t, s, onDevice(nil))
+		l := begin(t, src, tokensource.LoginRequest{})
+		if err := await(t, src, l); err != nil {
+			t.Fatal(err)
+		}
+		begin(t, src, tokensource.LoginRequest{}) // someone presses Reconnect
+		virtual.Advance(time.Second)
+		disconnect(t, src, "")
+		virtual.Advance(time.Minute)
+		if st := src.Account("").Status(); st.Live {
+			t.Errorf("a minute after Disconnect the account is connected again: %+v", st.State)
 		}
 	})
 }

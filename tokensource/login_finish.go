@@ -47,7 +47,9 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.responseRules()
 	if err = s.redeem(ctx, grant, taken, answer); err != nil && taken.Typed() {
 		_ = s.storeLogin(ctx, taken) // if this fails, the person has to begin again; nothing else is lost
+		return err
 	}
+	s.begun.done(taken)
 	return err
 }
 
@@ -65,6 +67,7 @@ func (s *Source) redeem(ctx context.Context, grant Interactive, l *Login, answer
 	}
 	a := s.pin(&Account{src: s, name: l.Account})
 	defer a.unpin()
+	a.forgetRetryAfter(ctx) // a person wants the request, and the code can be used only now
 	if failure := a.connect(ctx, l, req, nil); failure != nil {
 		return failure
 	}

@@ -257,3 +257,41 @@ func TestLoginsAreBounded(t *testing.T) {
 		begin(t, src, inBrowser)
 	})
 }
+
+// A login whose code was mistyped is stored again, and still counts.
+func TestLoginsAreBoundedAfterMistypedCodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := &authServer{}
+		ep.script = always(refused(400, "invalid_grant"))
+		src := newSource(t, ep, connecting(storage))
+		var err error
+		for range 1100 {
+			var l *tokensource.Login
+			if l, err = src.BeginLogin(t.Context(), typed); err != nil {
+				break
+			}
+			_ = finish(t, src, l, "code=1")
+		}
+		if n := len(keys(t, storage, "authinject/logins/")); err == nil || n > 1000 {
+			t.Errorf("%d logins are stored, and another one can begin: %v", n, err)
+		}
+	})
+}
+
+// A cancelled login is not stored, and does not count.
+func TestCancelledLoginsDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		src := newSource(t, &authServer{}, connecting(storage))
+		for i := range 1001 {
+			l, err := src.BeginLogin(t.Context(), inBrowser)
+			if err != nil {
+				t.Fatalf("login %d, with %d stored: %v", i+1, len(keys(t, storage, "authinject/logins/")), err)
+			}
+			if err := src.CancelLogin(t.Context(), l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -123,7 +124,6 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if err != nil {
 		return nil, unkept(err)
 	}
-	s.begun.done()
 	return l, nil
 }
 
@@ -136,37 +136,45 @@ func unkept(err error) *Error {
 }
 
 // maxLogins limits the unfinished logins that one process begins at a source within LoginLifetime.
-// Each is stored until it is finished or too old. Without this limit, anyone who can open the page
+// Each is stored until it is finished, or until a later login removes those that are too old and that a
+// key opens. Without this limit, anyone who can open the page
 // could fill the storage.
 const maxLogins = 1000
 
-// loginCount counts the logins that were begun since a moment and are not finished.
+// loginCount holds the logins that this process began and that are not over, by their states.
 type loginCount struct {
-	mu    sync.Mutex
-	n     int
-	since time.Duration
+	mu   sync.Mutex
+	ends map[string]deadline // when each is too old
 }
 
-// add counts one more login. It returns an error if there are too many.
-func (c *loginCount) add(clock Clock) *Error {
+// add adds a login. It returns an error if there are too many.
+func (c *loginCount) add(clock Clock, l *Login) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := clock.Elapsed()
-	if c.n == 0 || now-c.since > LoginLifetime {
-		c.n, c.since = 0, now
+	if len(c.ends) >= maxLogins {
+		maps.DeleteFunc(c.ends, func(_ string, end deadline) bool { return clock.passed(end) })
 	}
-	if c.n >= maxLogins {
-		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished",
-			RetryAt: clock.Now().Add(LoginLifetime - (now - c.since))}
+	if len(c.ends) >= maxLogins {
+		first := never
+		for _, end := range c.ends {
+			if end.mono < first.mono {
+				first = end
+			}
+		}
+		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished", RetryAt: first.time()}
 	}
-	c.n++
+	if c.ends == nil {
+		c.ends = make(map[string]deadline)
+	}
+	c.ends[l.State.Reveal()] = clock.in(LoginLifetime)
 	return nil
 }
 
-func (c *loginCount) done() {
+// done removes a login that is over.
+func (c *loginCount) done(l *Login) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n = max(c.n-1, 0)
+	delete(c.ends, l.State.Reveal())
 }
 
 // dropLogin deletes a pending login in a browser. See dropDevice for logins with a device code.

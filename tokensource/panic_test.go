@@ -104,3 +104,60 @@ func TestPanicInALogin(t *testing.T) {
 		wantError(t, src, tokensource.ClassLogin)
 	})
 }
+
+// loadPanics is a storage with a bug.
+type loadPanics struct {
+	tokensource.MemoryStorage
+	on atomic.Bool
+}
+
+func (s *loadPanics) Load(ctx context.Context, key string) ([]byte, error) {
+	if s.on.Load() {
+		panic("a bug of the storage")
+	}
+	return s.MemoryStorage.Load(ctx, key)
+}
+
+// A panic of the storage in a check for a login elsewhere does not end the process.
+func TestPanicInAStorageCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(loadPanics)
+		src := newSource(t, rotating(0), connecting(storage))
+		connect(t, src, "")
+		virtual.Advance(time.Minute)
+		storage.on.Store(true)
+		wantToken(t, src, "at1") // a live token; the storage is checked in the background
+		virtual.Advance(time.Minute)
+		storage.on.Store(false)
+		wantToken(t, src, "at1")
+	})
+}
+
+// A panic of the storage while the logins of an earlier process are looked for does not end the process.
+func TestPanicWhileLoginsAreResumed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := new(loadPanics)
+		src := newSource(t, answers("authorization_pending"), onDevice(storage))
+		begin(t, src, tokensource.LoginRequest{})
+		storage.on.Store(true)
+		src.ResumeLogins()
+		synctest.Wait()
+		storage.on.Store(false)
+	})
+}
+
+// A panic of the storage while a source closes does not end the process.
+func TestPanicWhileASourceCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		view := &shelf{Storage: new(tokensource.MemoryStorage)}
+		src := newSource(t, rotating(0), connecting(view))
+		connect(t, src, "")
+		l := begin(t, src, inBrowser)
+		view.fail("records", nil, errDisk)
+		if err := finish(t, src, l, "code=c"); err != nil || !src.Account("").Status().Unsaved {
+			t.Fatal(err)
+		}
+		view.hook(func() { view.store = func(string, []byte) error { panic("a bug of the storage") } })
+		_ = src.Close(t.Context())
+	})
+}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"sync/atomic"
+
+	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
 
 // bindings are the parts of a source that a newer configuration may replace while the source
@@ -111,6 +113,9 @@ func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) (
 	})
 	return keys, err
 }
+
+// InUse implements [vault.Changing].
+func (b boundStorage) InUse() vault.Storage { return b.in.Load().storage }
 
 // call waits while too many calls are running. A storage that blocks an operating system's thread
 // for each call must not get one for each of many accounts.

@@ -1,10 +1,16 @@
 package tokensource_test
 
 import (
+	"context"
+	"errors"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/authinject/caddy-authinject/internal/virtual"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -49,6 +55,58 @@ func TestRebind(t *testing.T) {
 		src.Account("").Accept(next)
 		if _, err := src.Account("").Reject(t.Context(), next); err != nil {
 			t.Errorf("after a second refusal: %v", err)
+		}
+	})
+}
+
+// locking is a storage that notes its locks.
+type locking struct {
+	tokensource.Storage
+	mu   sync.Mutex
+	held map[string]bool
+	odd  []string // unlocked, but not held
+}
+
+func (s *locking) Lock(ctx context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		s.held = map[string]bool{}
+	}
+	s.held[name] = true
+	return nil
+}
+
+func (s *locking) Unlock(_ context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.held[name] {
+		s.odd = append(s.odd, name)
+		return errors.New("not locked")
+	}
+	delete(s.held, name)
+	return nil
+}
+
+// A lock is released at the storage at which it was taken.
+func TestRebindDuringALock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(tokensource.MemoryStorage)
+		before, after := &locking{Storage: memory}, &locking{Storage: memory}
+		ep := rotating(0)
+		src := newSource(t, ep, refreshing(before, "seed"))
+		first := mustToken(t, src)
+		ep.set(func(n int, _ url.Values) reply { r := rotated(n, time.Hour); r.delay = 5 * time.Second; return r })
+		done := make(chan struct{})
+		go func() { defer close(done); _, _ = src.Account("").Reject(context.Background(), first) }()
+		virtual.Advance(time.Second)
+		if err := src.Rebind(tokensource.RefreshToken{Initial: tokensource.Literal("seed")}, after, nil); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		synctest.Wait()
+		if len(before.held) > 0 || len(after.odd) > 0 {
+			t.Errorf("the old storage still holds %v; the new one was told to release %q", before.held, after.odd)
 		}
 	})
 }

@@ -32,6 +32,14 @@ var storageProblems = []Remedy{
 		More: "Caddy logs this when it stops.",
 	},
 	{
+		Problem: "disconnection_lost", Text: keptAtEndReason, Class: ClassOperator,
+		Cause: "A person disconnected the account while the storage could not be written. The server was stopped before " +
+			"that ended, so the tokens are still in the storage. If the provider has a revocation endpoint, it was asked to " +
+			"revoke them.",
+		Do:   "[{move_file}. If that is not enough, ]{write_cure}. After the next start, disconnect the account again",
+		More: "Caddy logs this when it stops.",
+	},
+	{
 		Problem: "storage_unreadable", Text: "the storage cannot be read",
 		Also:  []string{"the storage cannot be listed"},
 		Class: ClassWait,

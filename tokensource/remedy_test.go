@@ -31,7 +31,7 @@ var elsewhere = map[string]string{
 	"login_refused":  "caddy",
 	"scopes_missing": "caddy", "clock": "facts_test.go", "shared_address": "caddy", "unused_source": "caddy",
 	"upstream_variable": "caddy", "variable": "caddy", "insufficient_scope": "caddy",
-	"storage_login": "storage_failure_test.go", "token_lost": "storage_failure_test.go",
+	"storage_login": "storage_failure_test.go", "token_lost": "storage_failure_test.go", "disconnection_lost": "storage_failure_test.go",
 	"provider_wait": "waits_test.go", "replacement_refused": "reject_test.go", "refused_often": "reject_test.go",
 	"google_metadata": "grants/google", "google_account": "grants/google", "google_scope": "grants/google",
 	"google_impersonation": "grants/google",

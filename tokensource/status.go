@@ -292,6 +292,7 @@ const (
 	missingScopesReason = "the provider did not grant the scopes "
 	clockReason         = "this machine's clock and the provider's differ"
 	lostAtEndReason     = "the newest token could not be stored before the end, and is lost"
+	keptAtEndReason     = "the disconnection could not be stored before the end, and a new start connects the account again"
 	unsavedReason       = "the storage cannot be written, and a restart would lose the newest token"
 )
 

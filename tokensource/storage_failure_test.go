@@ -713,3 +713,27 @@ func TestNothingIsLostAtTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A source that ends with a disconnection that it cannot store reports that.
+func TestDisconnectionLostAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(tokensource.MemoryStorage)
+		view := &shelf{Storage: memory}
+		var ev events
+		src := newSource(t, rotating(0), connecting(view), func(c *tokensource.Config) { c.RevokeURL = "" }, observed(&ev))
+		connect(t, src, "")
+		view.fail("records", nil, errDisk)
+		if err := src.Account("").Disconnect(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		synctest.Wait()
+		ev.forget()
+		_ = src.Close(context.Background())
+		synctest.Wait()
+		told := ev.all()
+		if len(told) != 1 || told[0].Kind != tokensource.EventStorageFailed || told[0].Failure.Problem() != "disconnection_lost" {
+			t.Errorf("Close told %+v", told)
+		}
+		wantToken(t, newSource(t, rotating(0), connecting(memory)), "at1") // that is what was told
+	})
+}

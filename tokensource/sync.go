@@ -132,7 +132,8 @@ func (a *account) startCheck() *storageCheck {
 	a.checking = check
 	go func() {
 		defer a.src.running.Done()
-		_ = a.sync(context.Background()) // the token in use stays in use; the next refresh reports the error
+		// The token in use stays in use; the next refresh reports the error.
+		_ = guardedError(func() error { return a.sync(context.Background()) })
 		<-a.src.checks
 		a.mu.Lock()
 		a.checking = nil

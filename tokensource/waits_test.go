@@ -259,3 +259,30 @@ func TestAttemptsAreRequests(t *testing.T) {
 		}
 	})
 }
+
+// The code of a login is redeemed although the provider asked an earlier refresh to wait: a person wants
+// it, and the code is good only now.
+func TestLoginDuringARetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := rotating(0)
+		src := newSource(t, ep, connecting(nil))
+		connect(t, src, "")
+		ep.set(func(n int, form url.Values) reply {
+			if form.Get("grant_type") == "refresh_token" {
+				return withHeader(refused(429, "too_many_requests"), "Retry-After", "600")
+			}
+			return rotated(n, time.Hour)
+		})
+		virtual.Advance(56 * time.Minute)
+		wantToken(t, src, "at1")
+		virtual.Advance(10 * time.Second)
+		l, err := src.BeginLogin(t.Context(), inBrowser)
+		if err != nil {
+			t.Logf("the person is told before the login: %v", err)
+			return
+		}
+		if err := finish(t, src, l, "code=c"); err != nil {
+			t.Errorf("the person has allowed access, and the code is thrown away unsent: %v (%d requests)", err, ep.count())
+		}
+	})
+}

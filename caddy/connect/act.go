@@ -47,7 +47,7 @@ func (p *Page) act(
 	}
 	if _, limited := userOf(r); limited {
 		f.values.Del(newAccountField) // with this field, the form could finish a login of any account
-	} else {
+	} else if f.values.Has(newAccountField) { // a person typed the name
 		f.account = strings.TrimSpace(f.account)
 	}
 	if r.PostForm.Has("account") {

@@ -114,12 +114,10 @@ func (p *Page) callback() callback {
 				return gone
 			}
 			// The login is over, whatever its result.
-			//nolint:gosec // the attributes with which it was set
-			http.SetCookie(w, &http.Cookie{
-				Name: stateCookieName(l.State), Path: p.shown(r, r.URL.Path), MaxAge: -1,
-				HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
-			})
 			f := form{Source: s, account: l.Account}
+			cookie := f.loginCookie(r, l)
+			cookie.Value, cookie.MaxAge = "", -1
+			http.SetCookie(w, cookie)
 			if err != nil {
 				n := loginNotice(err, false)
 				n.Provider = said

@@ -260,3 +260,26 @@ func TestEmptiedField(t *testing.T) {
 		t.Errorf("the page says: %s", body)
 	}
 }
+
+// After the answer, the cookie of the login is removed with the path with which it was set.
+func TestLoginCookieIsRemoved(t *testing.T) {
+	source := newSource(t)
+	source.RedirectURL = "http://localhost/app/connect/callback" // a proxy in front removes /app
+	page := &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{source}}
+	ada := visit(t, page, "")
+	res, body := ada.press("start")
+	to, err := res.Location()
+	if err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	set := map[string]string{}
+	for _, c := range res.Cookies() {
+		set[c.Name] = c.Path
+	}
+	res, _ = ada.send("GET", "/connect/callback?code=c&state="+url.QueryEscape(to.Query().Get("state")), nil)
+	for _, c := range res.Cookies() {
+		if strings.HasPrefix(c.Name, "authinject-login-") && c.Path != set[c.Name] {
+			t.Errorf("set with path %s, removed with path %s: browsers keep it", set[c.Name], c.Path)
+		}
+	}
+}

@@ -449,3 +449,25 @@ func TestNoLinkToARefusedPage(t *testing.T) {
 		}
 	}
 }
+
+// A button acts on the account in whose row it is, also if its name ends with a space.
+func TestButtonsActOnTheirOwnRow(t *testing.T) {
+	source := newSource(t)
+	// Two users of a page with the option user, whose names differ in a space.
+	visit(t, usersPage(source), "ada").connect("ada")
+	visit(t, usersPage(source), "ada ").connect("ada ")
+	if !isConnected(source, "ada") || !isConnected(source, "ada ") {
+		t.Fatal("not connected")
+	}
+	operator := visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{source}}, "")
+	if body := operator.show(); !strings.Contains(body, `name="account" value="ada "`) {
+		t.Fatalf("no row: %s", body)
+	}
+	operator.press("disconnect", "account", "ada ", "confirm", "yes") // what the browser sends for that row
+	if !isConnected(source, "ada") {
+		t.Error("the operator pressed Disconnect of \"ada \", and \"ada\" was disconnected")
+	}
+	if isConnected(source, "ada ") {
+		t.Error("\"ada \" is still connected")
+	}
+}

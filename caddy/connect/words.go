@@ -29,6 +29,8 @@ const loginSoon = 24 * time.Hour
 func Describe(st tokensource.Status, now time.Time) (text string, as Level) {
 	text, as = stateWords(st, now)
 	switch {
+	case st.Unsaved && st.Disconnected:
+		return text + " The storage cannot be written. A restart now would connect it again.", Bad
 	case st.Unsaved && st.State == tokensource.StateLoginRequired:
 		return text + " The storage cannot be written.", as
 	case st.Unsaved:

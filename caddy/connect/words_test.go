@@ -1,8 +1,10 @@
 package connect_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,4 +220,41 @@ func TestWordsOfARecordAlone(t *testing.T) {
 			t.Errorf("got  %s %s\nwant %s", as, text, want)
 		}
 	}
+}
+
+// readOnly is a storage that can refuse writes.
+type readOnly struct {
+	tokensource.MemoryStorage
+	on atomic.Bool
+}
+
+func (s *readOnly) Store(ctx context.Context, key string, value []byte) error {
+	if s.on.Load() {
+		return errors.New("read-only")
+	}
+	return s.MemoryStorage.Store(ctx, key, value)
+}
+
+// The words of a disconnection that is not stored do not call it a login.
+func TestWordsOfAnUnsavedDisconnection(t *testing.T) {
+	storage := new(readOnly)
+	source := newSourceOn(t, storage)
+	visit(t, &connect.Page{Path: "/connect", AnyCaller: true, Sources: []connect.Source{source}}, "").connect("ada")
+	storage.on.Store(true)
+	err := source.Tokens.Account("ada").Disconnect(t.Context())
+	t.Log("Disconnect:", err)
+	st := source.Tokens.Account("ada").Status()
+	text, level := connect.Describe(st, time.Now())
+	t.Log(level, text)
+	for _, p := range st.Problems() {
+		t.Log("problem:", p, "| remedy:", p.Remedy())
+	}
+	if strings.Contains(text, "would lose this login") {
+		t.Errorf("the page says: %s", text)
+	}
+	restarted := newSourceOn(t, storage)
+	if isConnected(restarted, "ada") {
+		t.Log("after a restart, the account is connected again")
+	}
+	storage.on.Store(false)
 }

@@ -45,8 +45,14 @@ type Vault struct {
 	Keys []Key
 }
 
-// callTimeout bounds one call to the storage, so that a hung file system causes an error instead of
-// a standstill.
+// Changing is a [Storage] that passes its calls on to another one, which can be replaced at any time.
+type Changing interface {
+	// InUse returns that other storage.
+	InUse() Storage
+}
+
+// callTimeout bounds one call to a storage that heeds its context. The files of Caddy's default
+// storage do not: a call takes as long as the file system.
 const callTimeout = 5 * time.Second
 
 // Reasons why stored bytes cannot be used.
@@ -136,7 +142,11 @@ func (v *Vault) Lock(ctx context.Context, name string, wait time.Duration) (unlo
 	// Lock call lives.
 	lockCtx, cancel := context.WithCancel(ctx)
 	timeout := time.AfterFunc(wait, cancel)
-	err = v.Storage.Lock(lockCtx, name)
+	storage := v.Storage
+	if changing, ok := storage.(Changing); ok {
+		storage = changing.InUse() // the lock is released where it was taken
+	}
+	err = storage.Lock(lockCtx, name)
 	timeout.Stop()
 	if err != nil {
 		cancel()
@@ -147,7 +157,7 @@ func (v *Vault) Lock(ctx context.Context, name string, wait time.Duration) (unlo
 		// The caller's context may have ended, but the lock must be released all the same.
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		_ = v.Storage.Unlock(ctx, name) // a lock that stays lapses by itself
+		_ = storage.Unlock(ctx, name) // a lock that stays lapses by itself
 	}, nil
 }
 
