@@ -135,7 +135,8 @@ func poolKey(name string, cfg *Source) string {
 	parts := append([]string{
 		name, string(cfg.settings), cfg.resolved.ClientID, strings.Join(cfg.resolved.Scopes, " "),
 		cfg.resolved.Issuer, cfg.resolved.TokenURL, cfg.resolved.AuthorizeURL, cfg.resolved.DeviceURL, cfg.resolved.RevokeURL,
-		cfg.resolved.PARURL, strings.Join(cfg.resolved.Resources, " "),
+		cfg.resolved.PARURL, strings.Join(cfg.resolved.Resources, " "), cfg.resolved.ClientJWT.KeyID,
+		cfg.resolved.ClientJWT.Audience,
 	}, cfg.encryptionKeys...)
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
 	return hex.EncodeToString(sum[:])

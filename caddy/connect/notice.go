@@ -87,7 +87,7 @@ func loginNotice(err error, manual bool) *notice {
 	n := alert("")
 	switch { // the first three texts are complete without a Detail
 	case errors.Is(err, tokensource.ErrNoLogin):
-		return alert("That login is over. It was finished before, or it took longer than 10 minutes. " +
+		return alert("That login is over. It was finished or cancelled before, or it took longer than 10 minutes. " +
 			"Press Connect to begin a new login.")
 	case e.Code == "access_denied":
 		return alert("Access was denied at the provider. Nothing was changed. " +
