@@ -90,15 +90,15 @@ var (
 	// suggested matches an error that suggests another word ([suggest.DidYouMean]) for a word that
 	// it quotes, or for a field in JSON.
 	suggested = regexp.MustCompile(`(?:"([^"]*)"(?: is not known)?|unknown field \S*\.([^. ]+)) \(did you mean ([^?]+)\?\)`)
-	// unknownDirective matches Caddy's error about a directive.
-	unknownDirective = regexp.MustCompile(`unrecognized directive: (\S+)`)
+	// unknownWord matches Caddy's errors about a directive, a global option or the name of a module.
+	unknownWord = regexp.MustCompile(`(?:unrecognized (?:directive|global option): |module not registered: \S+\.)([^.,\s]+)`)
 )
 
 // meantWord returns the part of a remedy that says which word to write in place of a misspelled one.
 // It is empty if the text of the error is not about such a word.
 func meantWord(text string) string {
-	if found := unknownDirective.FindStringSubmatch(text); found != nil {
-		text = strconv.Quote(found[1]) + suggest.DidYouMean(found[1], directives)
+	if found := unknownWord.FindStringSubmatch(text); found != nil {
+		text = strconv.Quote(found[1]) + suggest.DidYouMean(found[1], knownWords)
 	}
 	found := suggested.FindStringSubmatch(text)
 	if found == nil {
@@ -107,9 +107,9 @@ func meantWord(text string) string {
 	return fmt.Sprintf(": write %s in place of %s", found[3], cmp.Or(found[1], found[2]))
 }
 
-// directives are the directives of this module, and the most usual directives of its sites.
-var directives = []string{"authinject", "authinject_connect", "authinject_ready", "reverse_proxy", "handle", "handle_path",
-	"basic_auth", "forward_auth"}
+// knownWords are the names of this module, and the most usual directives and global options beside them.
+var knownWords = []string{"authinject", "authinject_connect", "authinject_ready", "reverse_proxy", "handle", "handle_path",
+	"basic_auth", "forward_auth", "storage", "servers", "admin"}
 
 // unset finds the environment variable whose missing value caused the error with this text. It
 // returns the variable's name, or "" if the error has another cause.
