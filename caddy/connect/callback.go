@@ -115,7 +115,7 @@ func (p *Page) callback() callback {
 			}
 			// The login is over, whatever its result.
 			f := form{Source: s, account: l.Account}
-			cookie := f.loginCookie(r, l)
+			cookie := f.loginCookie(r, l) //nolint:gosec // it has the attributes with which it was set
 			cookie.Value, cookie.MaxAge = "", -1
 			http.SetCookie(w, cookie)
 			if err != nil {
