@@ -10,8 +10,9 @@ import (
 	"unicode"
 )
 
-// ProviderSaid returns the error_description of the provider's response (RFC 6749 section 5.2), for
-// an operator who asks for it. It is empty if the response had none. Because it is the provider's
+// ProviderSaid returns the error_description of the provider's response (RFC 6749 section 5.2), or the
+// text that some providers send instead, for an operator who asks for it. It is empty if the response
+// had none. Because it is the provider's
 // own text, it is not part of the error's text, and must not be put into a response to a client, a
 // log or an event. Words that repeat or resemble what was sent are removed from it. If e asks for a
 // login, the text may be about the last login, see [Error.LastLogin].
@@ -39,10 +40,16 @@ const (
 	sharedPart = 6
 )
 
-// saidIn returns the error_description in members, without anything that the request contained.
+// saidIn returns the text about the error in members, without anything that the request contained.
+// message is what HubSpot, Strava and others send, and detail is that of RFC 9457.
 func (call *tokenCall) saidIn(members map[string]json.RawMessage) Secret {
 	var said string
-	if json.Unmarshal(members["error_description"], &said) != nil {
+	for _, name := range []string{"error_description", "message", "detail"} {
+		if json.Unmarshal(members[name], &said) == nil && said != "" {
+			break
+		}
+	}
+	if said == "" {
 		return Secret{}
 	}
 	secrets := slices.Clone(call.secrets)

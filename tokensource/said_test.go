@@ -66,3 +66,19 @@ func TestWhatTheProviderSaidStays(t *testing.T) {
 		}
 	})
 }
+
+// Providers that do not follow RFC 6749 say in other members why they refuse a request.
+func TestProviderSaysItInAnotherMember(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token"}`: "missing or invalid refresh token",
+		`{"title":"Bad Request","detail":"the token is unknown"}`:                     "the token is unknown",
+		`{"error":"invalid_request","error_description":"a","message":"b"}`:           "a",
+		`{"message":{"text":"no string"}}`:                                            "",
+	} {
+		err := asked(reply{status: 400, body: body})(t)
+		var e *tokensource.Error
+		if !errors.As(err, &e) || e.ProviderSaid() != want {
+			t.Errorf("%s: got %q", body, e.ProviderSaid())
+		}
+	}
+}
