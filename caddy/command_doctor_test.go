@@ -1051,7 +1051,7 @@ func TestDoctorNamesTheOtherAccounts(t *testing.T) {
 		}
 	}
 	fry := diagnose(t, doctorRun{config: commandConfig{account: "fry"}}, config)
-	wantStep(t, fry, doctor.Fail, "grant", `the account "fry" is not connected in the storage, but the running server has a `+
+	wantStep(t, fry, doctor.Fail, "grant", `the account "fry" is not connected in this storage, but the running server has a `+
 		"token of it", "run caddy authinject refresh a --account fry")
 	for _, step := range fry.Steps {
 		if step.Name == "accounts" {

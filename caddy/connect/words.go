@@ -157,8 +157,8 @@ func ended(st tokensource.Status) string {
 	return text + ": " + st.Err.What() + "."
 }
 
-// nextTry says when the next token request is sent, or a configured token is read again. A state that was only read from the storage
-// does not say that.
+// nextTry says when the next token request is sent, or when a configured token is read again. A state
+// that was only read from the storage does not say that.
 func nextTry(st tokensource.Status, now time.Time) string {
 	switch {
 	case st.Refreshing:

@@ -110,9 +110,9 @@ func (x *exam) before(ctx context.Context, src *tokensource.Source, secrets, sto
 			return false
 		}
 		if x.Running.Unasked == "" && x.Running.Live {
-			x.fail("grant", x.who()+" is not connected in the storage, but the running server has a token of it: the stored "+
-				"record is gone", "run "+x.command("refresh")+", so that the server stores a new one. Do not restart the server "+
-				"before that")
+			x.fail("grant", x.who()+" is not connected in this storage, but the running server has a token of it: the stored "+
+				"record is gone, or the server uses another storage", "if the server uses this storage, run "+
+				x.command("refresh")+", so that it stores a new record. Do not restart it before that")
 			return false
 		}
 		if !reachable {
