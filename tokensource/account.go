@@ -118,6 +118,9 @@ type account struct {
 	// refresh uses it.
 	withoutLock bool
 	stopped     bool // guarded by mu
+	// disconnects counts how often a person disconnected the account at this process. It is guarded by
+	// mu. It is small, because there can be very many accounts, and only its changes matter.
+	disconnects uint8
 
 	// lastRead is when the stored record was last read. wrote is a digest of the record that this
 	// process stored last.

@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -11,6 +12,9 @@ import (
 // If claim is set, connect calls it when the tokens are there. If claim fails, they are revoked.
 func (a *account) connect(ctx context.Context, l *Login, req Request, claim func() error) *Error {
 	began := a.src.cfg.Clock.Elapsed()
+	a.mu.Lock()
+	disconnects := a.disconnects
+	a.mu.Unlock()
 	blank := &Record{Source: a.src.cfg.Name, Account: a.Name(), Variables: l.Variables, DPoPKey: l.DPoPKey}
 	ans, failure := a.post(ctx, blank, req)
 	if failure != nil {
@@ -23,17 +27,25 @@ func (a *account) connect(ctx context.Context, l *Login, req Request, claim func
 		}
 	}
 	r := a.occupy()
-	end := guarded(func() step { return a.install(ctx, blank, req, ans) })
+	end := guarded(func() step { return a.install(ctx, disconnects, blank, req, ans) })
 	a.complete(r, end, a.src.cfg.Clock.Elapsed()-began)
 	return end.err
 }
 
 // install stores the result of a login as the account's newest record. The code is spent by now, so
-// the result is used even if it cannot be stored yet.
-func (a *account) install(ctx context.Context, blank *Record, req Request, ans *TokenResponse) step {
+// the result is used even if it cannot be stored yet. If a person disconnected the account since
+// disconnects was read, that came last: the new tokens are revoked.
+func (a *account) install(ctx context.Context, disconnects uint8, blank *Record, req Request, ans *TokenResponse) step {
 	unlock, _ := a.lock(ctx, lockTimeout)
 	defer unlock()
 	rec := a.successor(ctx, blank, req, ans)
+	a.mu.Lock()
+	known, isLate := a.rec, a.disconnects != disconnects
+	a.mu.Unlock()
+	if isLate {
+		a.revokeUnused(ctx, rec)
+		return step{verb: doFail, rec: known, err: notConnected(cmp.Or(known, &Record{}))}
+	}
 	err := a.supersede(ctx, rec)
 	return step{verb: doConnect, rec: rec, storage: err, dirty: err != nil}
 }
@@ -46,6 +58,9 @@ func (a *account) disconnect(ctx context.Context) error {
 			_ = a.src.CancelLogin(ctx, l) // if the storage fails, so does the disconnection
 		}
 	}
+	a.mu.Lock()
+	a.disconnects++
+	a.mu.Unlock()
 	began := a.src.cfg.Clock.Elapsed()
 	r := a.occupy()
 	var failure error

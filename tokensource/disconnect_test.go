@@ -345,3 +345,24 @@ func TestAGrantThatEndedWhileTheTokenServes(t *testing.T) {
 		}
 	})
 }
+
+// A person who disconnects an account while the code of a login is redeemed decides last: the account is
+// not connected, and the new tokens are revoked, too.
+func TestDisconnectDuringALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &authServer{}
+		ep.script = func(n int, _ url.Values) reply { return rotated(n, time.Hour) }
+		src := newSource(t, ep, connecting(nil))
+		connect(t, src, "")
+		ep.set(func(n int, _ url.Values) reply { r := rotated(n, time.Hour); r.delay = 5 * time.Second; return r })
+		l, ended := begin(t, src, inBrowser), make(chan error, 1)
+		go func() { ended <- finish(t, src, l, "code=c") }()
+		virtual.Advance(time.Second)
+		disconnect(t, src, "")
+		asError(t, <-ended, tokensource.ClassLogin)
+		synctest.Wait()
+		if st := src.Account("").Status(); st.Live || !st.Disconnected || !slices.Equal(ep.revoked(), []string{"rt1", "at1", "rt2", "at2"}) {
+			t.Errorf("got %+v, revoked %v", st, ep.revoked())
+		}
+	})
+}
