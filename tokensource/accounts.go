@@ -136,13 +136,12 @@ func (s *Source) Accounts(ctx context.Context) ([]string, error) {
 		if a.subject != nil {
 			continue
 		}
-		if st := a.status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) &&
-			!slices.Contains(names, a.Name()) {
+		if st := a.status(); st.Generation > 0 && !s.forgotten(st.Disconnected, st.Decided) {
 			names = append(names, a.Name())
 		}
 	}
 	slices.Sort(names)
-	return names, unreadable
+	return slices.Compact(names), unreadable
 }
 
 func (s *Source) forgotten(disconnected bool, decided time.Time) bool {

@@ -28,9 +28,9 @@ func (s *Source) checkIssuer(ctx context.Context, l *Login, answer url.Values) *
 	switch {
 	case l.Typed():
 	case l.Issuer == "" && given && (len(named) != 1 || !s.isAt(ctx, l, named[0])):
-		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at: the " +
-			"one that it names is neither where authorize_url nor where token_url is; if it is right, configure it with the " +
-			"option issuer"}
+		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at: it " +
+			"names an issuer on another host than authorize_url and token_url. If that issuer is right, set the option issuer " +
+			"to it"}
 	case l.Issuer == "":
 	case given && (len(named) != 1 || named[0] != l.Issuer):
 		return &Error{Class: ClassLogin, Reason: "the answer comes from another issuer than the login was begun at"}

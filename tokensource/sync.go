@@ -36,11 +36,14 @@ func (a *account) sync(ctx context.Context) error {
 	return nil
 }
 
-// adopt takes over a stored record that is newer than the known one, unless a refresh is running or
-// due. sum is the checksum of its stored bytes. If lives is true, adopt publishes the record's token.
-// Otherwise it begins a refresh, and after a logout it drops the token in use first. If the stored
-// record lacks a person's decision, adopt begins a refresh that stores the known record again. It
-// reports whether the record's token is now the token in use.
+// adopt compares a stored record with the known one, unless a refresh is running or due:
+//
+//   - If the stored record is newer and lives is true, the record's token comes into use.
+//   - If it is newer and lives is false, a refresh begins. After a logout, the token in use is dropped
+//     first.
+//   - If it lacks a person's decision, a refresh begins that stores the known record again.
+//
+// sum is the checksum of the stored bytes. adopt reports whether the record's token came into use.
 func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
