@@ -113,6 +113,11 @@ func (g *GitHubAppGrant) Provision(caddy.Context) error {
 	return g.GitHubApp.Check()
 }
 
+// identity implements [identified].
+func (g *GitHubAppGrant) identity() []string {
+	return []string{g.GitHubApp.AppID, g.GitHubApp.InstallationID, g.GitHubApp.APIURL}
+}
+
 // SecretOptions are the options that hold secrets.
 func (g *GitHubAppGrant) SecretOptions() map[string]string { return map[string]string{"key": g.Key} }
 

@@ -105,6 +105,11 @@ func (g *JWTBearerGrant) Provision(caddy.Context) error {
 	return g.JWTBearer.Check()
 }
 
+// identity implements [identified].
+func (g *JWTBearerGrant) identity() []string {
+	return []string{g.JWTBearer.Issuer, g.JWTBearer.Subject, g.JWTBearer.Audience}
+}
+
 // SecretOptions are the options that hold secrets.
 func (g *JWTBearerGrant) SecretOptions() map[string]string { return map[string]string{"key": g.Key} }
 

@@ -1,8 +1,13 @@
 package caddy_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -360,5 +365,40 @@ func TestReloadReadsTheResourceAgain(t *testing.T) {
 	}
 	if last != "https://two.example.com" {
 		t.Errorf("the last token request named %s", last)
+	}
+}
+
+// A reload reads the placeholders of a grant's options again. The token of another subject is not used
+// any more.
+func TestReloadReadsTheGrantAgain(t *testing.T) {
+	isolate(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SIGNING_KEY", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	srv := tokensourcetest.StartSalesforce(t,
+		tokensourcetest.Signer{Key: &key.PublicKey, Issuer: "app", Subject: "ada@example.com"}, tokensourcetest.Config{})
+	api := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(api.Close)
+	addr, file := rig.FreeAddr(t), filepath.Join(t.TempDir(), "subject")
+	config := rig.Caddyfile{}.Source("a", "token_url "+srv.TokenURL(), rig.Block("grant jwt_bearer", "key {env.SIGNING_KEY}",
+		"issuer app", "subject {file."+file+"}", "audience https://login.salesforce.com")).
+		Site("http://"+addr, "bind 127.0.0.1", "authinject a "+api.URL)
+	if err := os.WriteFile(file, []byte("ada@example.com"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, config)
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if err := os.WriteFile(file, []byte("fry@example.com"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := load(t, config); err != nil {
+		t.Fatal(err)
+	}
+	if status, body, _ := get(t, "http://"+addr+"/api/x"); status != http.StatusBadGateway {
+		t.Errorf("with a subject that the provider refuses: %d %s", status, body)
 	}
 }

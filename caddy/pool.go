@@ -128,6 +128,10 @@ func (p *pooledSource) Destruct() error {
 	return p.source.Close(ctx)
 }
 
+// identified is a grant with options that decide whose token it gets. identity returns their resolved
+// values.
+type identified interface{ identity() []string }
+
 // poolKey returns a digest of the source's name, its settings as written, the encryption keys, and
 // the resolved values of the settings that decide which token is valid. If two configurations have
 // the same key, they share the source and its tokens.
@@ -138,6 +142,9 @@ func poolKey(name string, cfg *Source) string {
 		cfg.resolved.PARURL, strings.Join(cfg.resolved.Resources, " "), cfg.resolved.ClientJWT.KeyID,
 		cfg.resolved.ClientJWT.Audience,
 	}, cfg.encryptionKeys...)
+	if grant, ok := cfg.grant.(identified); ok {
+		parts = append(parts, grant.identity()...)
+	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
 	return hex.EncodeToString(sum[:])
 }
