@@ -28,10 +28,9 @@ func (x *exchange) guardAnswer(res *http.Response, c *credential) *http.Response
 	}
 	x.t.cleanAnswer(res.Trailer, token, false) // only the names: the values arrive after the body
 	switch {
-	case res.Body == nil || res.Body == http.NoBody || x.req.Method == http.MethodHead ||
-		res.StatusCode == http.StatusNotModified:
+	case res.Body == nil || res.Body == http.NoBody:
 	case !final: // its Body can also be written to
-	case echoed:
+	case echoed && x.req.Method != http.MethodHead && res.StatusCode != http.StatusNotModified:
 		return withoutBody(res) // the page of a redirect contains the same URL
 	default:
 		x.guarded = answerBody{ReadCloser: res.Body, t: x.t, res: res, token: token}

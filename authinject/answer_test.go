@@ -348,3 +348,22 @@ func TestRedirectBodyWithTheToken(t *testing.T) {
 		}
 	})
 }
+
+// Over HTTP/2, an answer without a body can have trailers, too. They are cleaned.
+func TestTrailersOfAnAnswerWithoutABody(t *testing.T) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Echo, Clear-Site-Data")
+		w.WriteHeader(http.StatusNotModified)
+		_ = http.NewResponseController(w).Flush()
+		w.Header().Set("X-Echo", r.Header.Get("Authorization"))
+		w.Header().Set("Clear-Site-Data", `"*"`)
+	})
+	overProtocol(t, http2, handler, func(t *testing.T, srv *httptest.Server, rt *Transport) {
+		rt.Browsers = &Browsers{AnyHost: true}
+		res, _ := send(t, rt, get(t, srv.URL))
+		if res.StatusCode != http.StatusNotModified || !strings.HasPrefix(res.Trailer.Get("X-Echo"), "Bearer ") ||
+			strings.Contains(res.Trailer.Get("X-Echo"), canary) || res.Trailer.Get("Clear-Site-Data") != "" {
+			t.Errorf("%d, trailers %q", res.StatusCode, res.Trailer)
+		}
+	})
+}

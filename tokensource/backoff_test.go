@@ -125,6 +125,7 @@ func TestRetryAfter(t *testing.T) {
 		{func() string { return date(-time.Hour) }, 800 * time.Millisecond, 2 * time.Second},
 		{func() string { return "0" }, 800 * time.Millisecond, 2 * time.Second},
 		{func() string { return "999999999999999999" }, time.Hour, time.Hour + time.Minute},
+		{func() string { return "99999999999999999999" }, time.Hour, time.Hour + time.Minute}, // more than 64 bits
 		{func() string { return "soon" }, 800 * time.Millisecond, 2 * time.Second},
 		{func() string { return "-5" }, 800 * time.Millisecond, 2 * time.Second},
 	} {
@@ -178,6 +179,30 @@ func TestBackOffByClass(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A Retry-After that is a date counts from the Date of the answer: this machine's clock may be wrong.
+func TestRetryAfterByTheProvidersClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		theirs := time.Now().Add(-10 * time.Minute).UTC()
+		src := newSource(t, &endpoint{script: always(reply{status: http.StatusServiceUnavailable, header: http.Header{
+			"Date":        {theirs.Format(http.TimeFormat)},
+			"Retry-After": {theirs.Add(2 * time.Minute).Format(http.TimeFormat)},
+		}})})
+		if left := time.Until(wantError(t, src, tokensource.ClassWait).RetryAt); left < 2*time.Minute {
+			t.Errorf("the next try is in %v", left)
+		}
+	})
+}
+
+// If the provider limits the requests, the next client secret is not tried at once.
+func TestNextClientSecretDuringARetryAfter(t *testing.T) {
+	ep := &endpoint{script: always(withHeader(refused(http.StatusTooManyRequests, "invalid_client"), "Retry-After", "60"))}
+	src := newSource(t, ep, func(cfg *tokensource.Config) {
+		cfg.ClientSecrets = append(cfg.ClientSecrets, tokensource.Literal("second"))
+	})
+	wantError(t, src, tokensource.ClassWait)
+	wantCount(t, ep, 1)
 }
 
 // While client secrets are rotated, each attempt tries every secret once, beginning with the one

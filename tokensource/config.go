@@ -187,6 +187,9 @@ func (cfg Config) Check() error {
 	if slices.ContainsFunc(cfg.EncryptionKeys, func(key Value) bool { return key == nil }) {
 		return errors.New("encryption_key must not be nil")
 	}
+	if slices.Contains(cfg.Scopes, "") {
+		return errors.New("scopes: a scope is empty")
+	}
 	for _, word := range cfg.TokenTypes {
 		if err := CheckTokenType(word); err != nil {
 			return err

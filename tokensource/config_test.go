@@ -35,6 +35,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"", func(c *tokensource.Config) { c.TokenURL = "http://127.8.9.1/" }},
 		{"", func(c *tokensource.Config) { c.TokenURL = "http://[::1]/" }},
 		{"", func(c *tokensource.Config) { c.TokenURL += "?tenant=1" }},
+		{"a scope is empty", func(c *tokensource.Config) { c.Scopes = []string{"a", ""} }},
 		{"allowed are client_secret_basic", func(c *tokensource.Config) { c.ClientAuth = "basic" }},
 		{"allowed are form, json, query", func(c *tokensource.Config) { c.BodyFormat = "xml" }},
 		{"remove one of the two", func(c *tokensource.Config) { c.ClientAuth = tokensource.ClientAuthNone }},

@@ -103,6 +103,7 @@ func (g Command) run(ctx context.Context) ([]byte, error) {
 	cmd.Stdout = &out
 	cmd.WaitDelay = time.Second // a process that the program left behind may keep the output open
 	killWithChildren(cmd)
+	cmd.Env = []string{} // without it, the program would inherit all variables
 	for _, name := range commandEnv {
 		if value, set := os.LookupEnv(name); set {
 			cmd.Env = append(cmd.Env, name+"="+value)

@@ -163,3 +163,25 @@ func TestCommandEnvironment(t *testing.T) {
 	})
 	wantToken(t, src, "env-/home/of-the-test-given")
 }
+
+// A program sees no variable of this process except those of a list, also if none of the list is set.
+func TestCommandInheritsNothingElse(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "print")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nprintf %s \"token-$OTHER_SECRET\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		t.Setenv(name, "") // restores it at the end
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("OTHER_SECRET", "leaked")
+	src := newSource(t, nil, func(cfg *tokensource.Config) {
+		*cfg = tokensource.Config{Name: "orders", Grant: tokensource.Command{Run: []string{script}}}
+	})
+	if got := mustToken(t, src).AccessToken(); got != "token-" {
+		t.Errorf("the program printed %q", got)
+	}
+}

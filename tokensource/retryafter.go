@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,14 +17,18 @@ import (
 // note outlives a restart. If a person asks for a refresh, the note is forgotten; a lock-out is
 // not, because a request would prolong it.
 
-// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a date. The result is at
-// least retryAfterMin and at most retryAfterMax. Without such a field it is 0.
+// retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a date. A date counts from
+// the Date of the answer, because this machine's clock may be wrong. The result is at least
+// retryAfterMin and at most retryAfterMax. Without such a field it is 0.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	field := h.Get("Retry-After")
 	var d time.Duration
-	if secs, err := strconv.ParseUint(strings.TrimSpace(field), 10, 64); err == nil {
+	if secs, err := strconv.ParseUint(strings.TrimSpace(field), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		d = time.Duration(min(secs, uint64(retryAfterMax/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(field); err == nil {
+		if date, err := http.ParseTime(h.Get("Date")); err == nil {
+			now = date
+		}
 		d = at.Sub(now)
 	} else {
 		return 0

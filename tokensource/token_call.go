@@ -250,13 +250,15 @@ const (
 	lifetimeMember = "authinject_lifetime"
 )
 
-// canonical returns resp with members as its JSON body. Of the header fields, it keeps only
-// Retry-After.
+// canonical returns resp with members as its JSON body. Of the header fields, it keeps only those that
+// say when to ask again.
 func canonical(resp *http.Response, members map[string]string) *http.Response {
 	body, _ := json.Marshal(members) // strings always marshal
 	header := http.Header{"Content-Type": {"application/json"}}
-	if after := resp.Header.Get("Retry-After"); after != "" {
-		header.Set("Retry-After", after)
+	for _, name := range []string{"Retry-After", "Date"} {
+		if value := resp.Header.Get(name); value != "" {
+			header.Set(name, value)
+		}
 	}
 	return &http.Response{StatusCode: resp.StatusCode, Header: header, Body: io.NopCloser(bytes.NewReader(body))}
 }

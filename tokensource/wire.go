@@ -121,7 +121,7 @@ func (w *wire) eachSecret(ctx context.Context, send func(Secret) *Error) *Error 
 			continue
 		}
 		failed := withNonce(send, secret)
-		if failed == nil || failed.Lost || !failed.RefusesClient() {
+		if failed == nil || failed.Lost || !failed.RefusesClient() || isTransient(failed.Status) {
 			w.secret.Store(int32(index)) //nolint:gosec // a handful of secrets
 			return failed
 		}
