@@ -65,7 +65,7 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	out = bytes.TrimSpace(out)
+	out = bytes.TrimSpace(withoutBOM(out))
 	switch {
 	case len(out) == 0:
 		return Request{}, g.failure("printed nothing")

@@ -83,6 +83,7 @@ func TestCommandOutput(t *testing.T) {
 	}{
 		"a line":                      {"at1\r\n", "at1", 0, time.Hour},
 		"a line, with a time-to-live": {"at1\n", "at1", 55 * time.Minute, 55 * time.Minute},
+		"an object behind a BOM":      {"\xef\xbb\xbf" + `{"access_token":"at1","expires_in":300}`, "at1", 0, 5 * time.Minute},
 		"an object":                   {`{"access_token":"at1","expires_in":300}`, "at1", 0, 5 * time.Minute},
 		"an object that lives longer": {`{"access_token":"at1","expires_in":3000}`, "at1", time.Minute, time.Minute},
 		"a JWT":                       {jwt, jwt, 0, 2 * time.Hour},

@@ -155,3 +155,18 @@ func TestGitHubAppCheck(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What is sent in token_headers is removed from the provider's words.
+func TestGitHubAppHeadersAreSecret(t *testing.T) {
+	const secret = "hdr-Sekret-0815-abc"
+	ep := &endpoint{script: always(reply{status: 401, body: `{"message":"bad header ` + secret + `"}`})}
+	src := newSource(t, ep, func(cfg *tokensource.Config) {
+		*cfg = tokensource.Config{Name: "gh", Transport: ep,
+			Grant:        tokensource.GitHubApp{AppID: "1", InstallationID: "2", Key: tokensource.Literal(rsaKey)},
+			TokenHeaders: []tokensource.Param{{Name: "X-Key", Value: tokensource.Literal(secret)}}}
+	})
+	e := wantError(t, src, tokensource.ClassOperator)
+	if said := e.ProviderSaid(); !strings.Contains(said, "bad header") || strings.Contains(said, secret) {
+		t.Errorf("got %q", said)
+	}
+}

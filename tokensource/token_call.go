@@ -89,6 +89,9 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 			call.secrets = append(call.secrets, values...)
 		}
 	}
+	for _, values := range call.headers {
+		call.secrets = append(call.secrets, values...)
+	}
 	if call.api != nil {
 		req.Header = call.api.shape(form.Get("assertion"))
 		maps.Copy(req.Header, call.headers)
@@ -129,10 +132,7 @@ func (call *tokenCall) shape(req *http.Request) (*http.Request, error) {
 		}
 		req.URL.RawQuery += query.Encode()
 	}
-	for name, values := range call.headers {
-		req.Header[name] = values
-		call.secrets = append(call.secrets, values...)
-	}
+	maps.Copy(req.Header, call.headers)
 	req.Header.Set("Accept", "application/json")
 	call.finish(req, payload)
 	return req, nil
