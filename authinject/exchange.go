@@ -118,8 +118,8 @@ func (x *exchange) token() (*tokensource.Token, error) {
 }
 
 // prepare makes the request as the first attempt sends it: a private copy without the client's
-// credentials, and with c. The copy is shallow: [http.Request.Clone] would separate the Trailer
-// from the body that fills it.
+// credentials, and with c. The copy is shallow, because [http.Request.Clone] would copy what is
+// replaced here anyway.
 func (x *exchange) prepare(c *credential) {
 	x.out = *x.t.guardInterim(&x.interim, x.req, c, x.t.PrivateTrace)
 	in := &x.t.Injection

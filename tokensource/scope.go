@@ -33,7 +33,7 @@ func (s *Source) missingScopes(granted string) (missing []string) {
 	}
 	for _, scope := range s.cfg.Scopes {
 		switch {
-		case scope == "openid", scope == "offline_access": // these request other tokens, not access
+		case scope == "openid", scope == "offline_access": // these request an ID token and a refresh token
 		case !holdsScope(granted, scope, " ,"+s.cfg.ScopeSeparator):
 			missing = append(missing, scope)
 		}

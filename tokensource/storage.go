@@ -49,8 +49,8 @@ func (s *Source) prefix() string { return s.keyPrefix }
 // them are never ambiguous: ["a" "b"].
 func digestNames(names ...string) string { return digest(fmt.Appendf(nil, "%q", names)) }
 
-// key returns the storage key of a's record. It is not kept in memory, because of many accounts,
-// few use the storage at a time.
+// key returns the storage key of a's record. It is not kept in memory: there may be many accounts, and
+// few use the storage at one time.
 func (a *account) key() string { return a.src.prefix() + accountKey(a.Name()) }
 
 // load reads the stored record of a. It returns nil without an error if there is none.
