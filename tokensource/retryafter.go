@@ -19,8 +19,7 @@ import (
 
 // retryAfter reads a Retry-After field (RFC 9110 section 10.2.3): seconds or a date. A date counts from
 // the Date of the answer, because this machine's clock may be wrong. The result is at least
-// retryAfterMin and at most retryAfterMax. Without such a field, or
-// if it cannot be read, it is 0.
+// retryAfterMin and at most retryAfterMax. Without such a field, or if it cannot be read, it is 0.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	field := h.Get("Retry-After")
 	var d time.Duration
