@@ -622,7 +622,7 @@ func TestNewerDeviceLoginStays(t *testing.T) {
 		view.hook(func() {
 			view.store = func(key string, _ []byte) error {
 				if strings.Contains(key, "logins") {
-					time.Sleep(100 * time.Millisecond) // a slow write
+					virtual.Sleep(100 * time.Millisecond) // a slow write
 				}
 				return nil
 			}

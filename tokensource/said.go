@@ -10,11 +10,10 @@ import (
 	"unicode"
 )
 
-// ProviderSaid returns the error_description of the provider's response (RFC 6749 section 5.2), or the
-// text that some providers send instead, for an operator who asks for it. It is empty if the response
-// had none. Because it is the provider's
-// own text, it is not part of the error's text, and must not be put into a response to a client, a
-// log or an event. Words that repeat or resemble what was sent are removed from it. If e asks for a
+// ProviderSaid returns what the provider's response says about the error, for an operator who asks for
+// it: the error_description (RFC 6749 section 5.2), or else the member message or detail. It returns an
+// empty string if the response has none of these. The text is the provider's own. It is not part of
+// the error's text, and must not be put into a response to a client, a log or an event. Words that repeat or resemble what was sent are removed from it. If e asks for a
 // login, the text may be about the last login, see [Error.LastLogin].
 func (e *Error) ProviderSaid() string {
 	if e.said.IsZero() && e.LastLogin != nil {

@@ -234,7 +234,10 @@ func TestDeadGrantWithBrokenStorage(t *testing.T) {
 				src := newSource(t, ep, refreshing(storage, ""))
 				src.Warm()
 				virtual.Advance(10 * time.Minute)
-				wantError(t, src, tokensource.ClassLogin)
+				e := wantError(t, src, tokensource.ClassLogin)
+				if strings.Contains(e.Remedy(), "connect the account") || !strings.Contains(e.Remedy(), "get a new refresh token from") {
+					t.Errorf("no person connects the account: %s", e.Remedy())
+				}
 				wantCount(t, ep, 1)
 				storage.fail(nil, nil)
 				put(t, storage, record(4, "at4", "rt4", time.Hour))

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -237,21 +236,25 @@ func (x *exam) clock() {
 		return
 	}
 	skew := arrived.Sub(date).Round(time.Second)
-	direction := "ahead of"
-	if skew < 0 {
-		skew, direction = -skew, "behind"
-	}
 	const remedy = "synchronize the clock of this machine (timedatectl set-ntp true, or chronyd); if it is " +
 		"right, the provider's is wrong"
-	text := fmt.Sprintf("the clock of this machine is %s %s the provider's", skew, direction)
+	text := "the clock of this machine is " + ahead(skew) + " the provider's"
 	switch {
-	case skew >= badSkew && (x.timed || x.signs()):
+	case skew.Abs() >= badSkew && (x.timed || x.signs()):
 		x.fail("clock", text+"; tokens may seem expired, or not yet valid", remedy)
-	case skew > maxSkew:
+	case skew.Abs() > maxSkew:
 		x.warn("clock", text, remedy)
 	default:
 		x.ok("clock", "the clock of this machine agrees with the provider's")
 	}
+}
+
+// ahead says how far a clock is ahead of another one, or behind it.
+func ahead(off time.Duration) string {
+	if off < 0 {
+		return off.Abs().String() + " behind"
+	}
+	return off.String() + " ahead of"
 }
 
 // signs reports whether the source signs JWTs, in which this machine writes the time.

@@ -158,10 +158,6 @@ func skewOf(resp *http.Response) (text, remedy string) {
 	if err != nil || off.Abs() <= maxSkew {
 		return "", ""
 	}
-	direction := "ahead of"
-	if off < 0 {
-		direction = "behind"
-	}
-	return fmt.Sprintf(". This machine's clock is %s %s the upstream's", off.Abs(), direction),
+	return ". This machine's clock is " + ahead(off) + " the upstream's",
 		"correct the clock that is wrong: of this machine, of the upstream or of the provider. If that is not enough, "
 }
