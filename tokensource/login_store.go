@@ -136,9 +136,8 @@ func unkept(err error) *Error {
 }
 
 // maxLogins limits the unfinished logins that one process begins at a source within LoginLifetime.
-// Each is stored until it is finished, or until a later login removes those that are too old and that a
-// key opens. Without this limit, anyone who can open the page
-// could fill the storage.
+// Each is stored until it is finished, or until a later login removes those that are too old and that
+// a key opens. Without this limit, anyone who can open the page could fill the storage.
 const maxLogins = 1000
 
 // loginCount holds the logins that this process began and that are not over, by their states.

@@ -13,8 +13,9 @@ import (
 // ProviderSaid returns what the provider's response says about the error, for an operator who asks for
 // it: the error_description (RFC 6749 section 5.2), or else the member message or detail. It returns an
 // empty string if the response has none of these. The text is the provider's own. It is not part of
-// the error's text, and must not be put into a response to a client, a log or an event. Words that repeat or resemble what was sent are removed from it. If e asks for a
-// login, the text may be about the last login, see [Error.LastLogin].
+// the error's text, and must not be put into a response to a client, a log or an event. Words that
+// repeat or resemble what was sent are removed. If e asks for a login, the text may be about the last
+// login; see [Error.LastLogin].
 func (e *Error) ProviderSaid() string {
 	if e.said.IsZero() && e.LastLogin != nil {
 		return e.LastLogin.ProviderSaid()

@@ -94,8 +94,10 @@ func (a *account) status() Status {
 	if l != nil {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
-		if end := jwtEnd(NewSecret(l.tok.AccessToken())); a.src.traits.Local && !end.IsZero() && !end.After(c.Now()) {
-			st.facts["jwt_end"] = shownClock(end)
+		if a.src.traits.Local {
+			if end := jwtEnd(l.tok.access); !end.IsZero() && !end.After(c.Now()) {
+				st.facts["jwt_end"] = shownClock(end)
+			}
 		}
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.Interactive()) {
 			st.RefreshAt = l.soft.time()
@@ -190,9 +192,9 @@ func (s *Source) statusOf(account string, rec *Record) Status {
 }
 
 // Problems are all reasons for a person to look at the account: the last failure, a token that an
-// upstream refused and that cannot be renewed or that has ended, scopes that were not granted, a record that is not
-// stored, a storage that fails, and clocks that differ. The account may have a live token all the
-// same: see [Status.Live].
+// upstream refused and that cannot be renewed, a configured token that has ended, scopes that were not
+// granted, a record that is not stored, a storage that fails, and clocks that differ. The account may
+// have a live token all the same: see [Status.Live].
 func (st Status) Problems() []*Error {
 	var found []*Error
 	if st.Err != nil {
