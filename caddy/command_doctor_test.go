@@ -491,6 +491,20 @@ func TestDoctorUnknownCA(t *testing.T) {
 	}
 }
 
+// With tls_trust_pool, the authorities of the system do not count, so no step proposes to add one.
+func TestDoctorUnknownCABesideATrustPool(t *testing.T) {
+	srv := rig.Server(t, tokensourcetest.Config{TLS: true})
+	_, other := tlsServer(t, http.NotFoundHandler())
+	r := diagnose(t, doctorRun{}, clientCredentials(t, srv).Source("a",
+		rig.Block("token_transport http", "tls_trust_pool file "+other)))
+	wantStep(t, r, doctor.Fail, "tls", "is not trusted", "Add its certificate to the pool that tls_trust_pool names")
+	// The first such step is about the token endpoint. The transport to the upstream has no pool.
+	first := slices.IndexFunc(r.Steps, func(s doctor.Step) bool { return s.Name == "tls" })
+	if remedy := r.Steps[first].Remedy; strings.Contains(remedy, "SSL_CERT_FILE") {
+		t.Errorf("a remedy that does not help: %s", remedy)
+	}
+}
+
 // If the storage cannot be written, no refresh token is sent: its replacement could be lost.
 func TestDoctorStorageReadOnly(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{Rotation: tokensourcetest.StrictRotation()})

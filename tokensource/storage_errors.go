@@ -51,7 +51,7 @@ func writeCure(err error) string {
 	missing, ok := errors.AsType[*fs.PathError](err)
 	switch {
 	case ok && missing.Op == "mkdir" && errors.Is(err, fs.ErrPermission):
-		return "make the directory of the storage, which does not exist, and let the user that runs this process write to it"
+		return "let the user that runs this process write to the directory of the storage, and make that directory if it does not exist"
 	case errors.Is(err, syscall.EROFS):
 		return "mount the file system of the storage writable, because it is mounted read-only"
 	case errors.Is(err, syscall.ENOSPC):

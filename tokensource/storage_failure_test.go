@@ -639,7 +639,7 @@ func TestAStorageThatLostItsDirectory(t *testing.T) {
 			virtual.Advance(time.Minute)
 		}
 		remedy := src.Account("").Status().Err.Remedy()
-		if !strings.Contains(remedy, "make the directory of the storage, which does not exist") ||
+		if !strings.Contains(remedy, "make that directory if it does not exist") ||
 			!strings.Contains(remedy, "Do not restart or reload the server before that") {
 			t.Errorf("got %s", remedy)
 		}

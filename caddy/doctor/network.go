@@ -188,9 +188,13 @@ func (x *exam) handshake(ctx context.Context, what, option, name string, raw net
 
 // trustRemedy says how to trust an authority, for this source or upstream or for all programs.
 func (x *exam) trustRemedy(issuer string) string {
-	return "trust the authority " + issuer + " that issued it. " +
-		cmp.Or(x.trust, "Write the line tls_trust_pool file /path/to/ca.pem into "+
-			"the block token_transport http of the source") +
+	advice := "trust the authority " + issuer + " that issued it. "
+	if x.TLS.RootCAs != nil {
+		return advice + "Add its certificate to the pool that tls_trust_pool names. While tls_trust_pool is set, the " +
+			"authorities of the system do not count"
+	}
+	return advice + cmp.Or(x.trust, "Write the line tls_trust_pool file /path/to/ca.pem into "+
+		"the block token_transport http of the source") +
 		". Or add the authority to the system's store, and start the server again. " +
 		"On Debian, put its certificate in PEM into /usr/local/share/ca-certificates/NAME.crt " +
 		"and run update-ca-certificates. For one process, set SSL_CERT_FILE=/path/to/ca.pem, which replaces the system's file"
