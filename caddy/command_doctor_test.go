@@ -634,10 +634,20 @@ func TestDoctorExpiredStaticToken(t *testing.T) {
 			t.Errorf("doctor says of an expired token: %s", step.Text)
 		}
 	}
-	soon := time.Now().Add(time.Hour)
-	t.Setenv("TOKEN", "eyJhbGciOiJub25lIn0."+base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, soon.Unix()))+".c2ln")
+	soon, later := time.Now().Add(time.Hour), time.Now().Add(48*time.Hour)
+	claim := func(name string, at time.Time) {
+		payload := fmt.Appendf(nil, `{%q:%d}`, name, at.Unix())
+		t.Setenv("TOKEN", "eyJhbGciOiJub25lIn0."+base64.RawURLEncoding.EncodeToString(payload)+".c2ln")
+	}
+	claim("nbf", soon)
+	wantStep(t, diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN")), doctor.Fail, "grant",
+		"a JWT that is not valid before "+soon.UTC().Format("2006-01-02 15:04:05 UTC"), "check the clock of this machine")
+	claim("exp", later)
+	wantStep(t, diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN")), doctor.OK, "lifetime",
+		"the configured token is a JWT that ends on ", "")
+	claim("exp", soon)
 	wantStep(t, diagnose(t, doctorRun{}, site("token {env.TOKEN}"), os.Getenv("TOKEN")), doctor.Warn, "lifetime",
-		"the configured token is a JWT that ends in ", "write a new token before that")
+		"the configured token is a JWT that ends on ", "write a new token before that")
 	wantStep(t, diagnose(t, doctorRun{}, site("token {env.TOKEN}", "expires "+soon.Format(time.RFC3339)), os.Getenv("TOKEN")),
 		doctor.Warn, "lifetime", "which the option expires says", "write a new token and its expiry time before that")
 	t.Setenv("TOKEN", "canary-opaque-static-token")

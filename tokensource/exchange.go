@@ -82,7 +82,7 @@ func (s *Source) Exchange(ctx context.Context, token Secret) (*Account, error) {
 		}
 		return &e.Account, nil
 	}
-	sub := &subject{token: token, end: jwtEnd(token)}
+	sub := &subject{token: token, end: jwtTime(token, "exp")}
 	if sub.ended(s.cfg.Clock.Now()) {
 		return refuse(subjectEndedReason)
 	}

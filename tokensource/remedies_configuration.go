@@ -47,8 +47,9 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "token_refused", Text: "upstream refuses the token, and there is no other", Class: ClassOperator,
 		Cause: "The API answered 401 to a token that cannot be renewed, such as a static one.",
-		Do: "write a new token into {token}[, because the configured one is a JWT that expired on {jwt_end}]. " +
-			"If the token is right, check inject",
+		Do: "[check this machine's clock first, because the configured token is a JWT that is not valid before " +
+			"{jwt_begin}. If the clock is right, ]write a new token into {token}[, because the configured one is a JWT that " +
+			"expired on {jwt_end}]. If the token is right, check inject",
 		More: "The upstream's answer is passed on. `/authinject/ready` answers 503, and the metric " +
 			"`authinject_token_refused` is 1.",
 		match: and(byReason(refusedReason), ofClass(ClassOperator)),

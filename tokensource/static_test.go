@@ -180,6 +180,18 @@ func TestRefusedStaticTokenThatIsAnExpiredJWT(t *testing.T) {
 	}
 }
 
+// A token that is not valid yet, by its own claim, may be refused because this machine's clock is wrong.
+func TestRefusedStaticTokenThatIsNotValidYet(t *testing.T) {
+	src := newSource(t, nil, func(c *tokensource.Config) {
+		c.Grant = tokensource.Static{Token: tokensource.Literal("eyJhbGciOiJub25lIn0.eyJuYmYiOjk5OTk5OTk5OTl9.c2ln")} // 2286
+	})
+	_, _ = src.Account("").Reject(t.Context(), mustToken(t, src))
+	if remedy := src.Account("").Status().Refusal().Remedy(); !strings.Contains(remedy, "check this machine's clock first, "+
+		"because the configured token is a JWT that is not valid before 2286-11-20T17:46:39Z. If the clock is right, write a new token") {
+		t.Error(remedy)
+	}
+}
+
 // A refusal of a token is reported once, and the status shows it, even if there is no other token.
 func TestStaticTokenThatIsRefused(t *testing.T) {
 	var ev events

@@ -95,8 +95,11 @@ func (a *account) status() Status {
 		st.Generation, st.Expiry = l.tok.Generation, l.tok.Expiry
 		s.live, s.due, s.refused = !c.passed(l.hard), c.passed(l.soft) && !a.src.traits.Local, l.refused.Load()
 		if a.src.traits.Local {
-			if end := jwtEnd(l.tok.access); !end.IsZero() && !end.After(c.Now()) {
+			if end := jwtTime(l.tok.access, "exp"); !end.IsZero() && !end.After(c.Now()) {
 				st.facts["jwt_end"] = shownClock(end)
+			}
+			if begin := jwtTime(l.tok.access, "nbf"); begin.After(c.Now()) {
+				st.facts["jwt_begin"] = shownClock(begin)
 			}
 		}
 		if l.soft != never && !a.src.traits.Local && (st.Renews || !a.src.Interactive()) {

@@ -237,18 +237,19 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time,
 // jwtLifetime reads the exp claim of an access token that is a JWT (RFC 9068). It does not check
 // the signature, because the claim only tells when to request the next token.
 func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
-	end := jwtEnd(token)
+	end := jwtTime(token, "exp")
 	if !end.After(now) {
 		return 0, false
 	}
 	return min(end.Sub(now), maxLifetime), true
 }
 
-// jwtEnd returns the exp claim of a token that is a JWT, or zero. Nothing is verified.
-func jwtEnd(token Secret) time.Time {
+// jwtTime returns the time in a claim of a token that is a JWT, such as exp or nbf (RFC 7519 section
+// 4.1), or zero. Nothing is verified.
+func jwtTime(token Secret, claim string) time.Time {
 	members, _ := parseObject(jwt.Payload(token.Reveal()))
-	exp, _ := moment(members, "exp")
-	return exp
+	at, _ := moment(members, claim)
+	return at
 }
 
 // check reports why ans cannot be used, or returns "". A token of another type would have to be

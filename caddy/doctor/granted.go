@@ -78,8 +78,12 @@ func (x *exam) lifetime(st tokensource.Status) {
 			return // the step grant says it
 		}
 		if !x.tokenEnd.IsZero() {
-			x.warn("lifetime", fmt.Sprintf("the configured token is a JWT that ends in %s, on %s",
-				time.Until(x.tokenEnd).Round(time.Second), moment(x.tokenEnd)), "write a new token before that")
+			text := "the configured token is a JWT that ends on " + moment(x.tokenEnd)
+			if time.Until(x.tokenEnd) < endsSoon {
+				x.warn("lifetime", text, "write a new token before that")
+			} else {
+				x.ok("lifetime", text)
+			}
 			return
 		}
 		if x.Config.Grant.Traits().Local {
@@ -125,6 +129,6 @@ func (x *exchange) namesEnd() bool {
 	if x == nil {
 		return true
 	}
-	_, isNamed := jwtEnd(x.granted("access_token"))
-	return isNamed || x.granted("expires_in")+x.granted("expires")+x.granted("expires_at")+x.granted("expires_on") != ""
+	_, end := jwtTimes(x.granted("access_token"))
+	return !end.IsZero() || x.granted("expires_in")+x.granted("expires")+x.granted("expires_at")+x.granted("expires_on") != ""
 }

@@ -247,33 +247,44 @@ func (x *exam) staticToken() {
 		if err != nil {
 			continue // it was reported
 		}
-		if end, ok := jwtEnd(value.Reveal()); ok && time.Now().After(end) {
-			in := cmp.Or(x.Config.TokenIn, "the option token")
+		begin, end := jwtTimes(value.Reveal())
+		now, in := time.Now(), cmp.Or(x.Config.TokenIn, "the option token")
+		switch {
+		case !end.IsZero() && now.After(end):
 			x.expired = true
 			x.fail("grant", "the configured token is a JWT that expired on "+moment(end), "write a new token into "+in)
 			return
-		} else if ok {
-			x.tokenEnd = end
+		case begin.After(now):
+			x.fail("grant", fmt.Sprintf("the configured token is a JWT that is not valid before %s, and this machine says "+
+				"that it is %s", moment(begin), moment(now)),
+				"check the clock of this machine. If it is right, write a token that is valid already into "+in)
+			return
 		}
+		x.tokenEnd = end
 	}
 	x.ok("grant", "the token of the configuration can be used. Only the upstream knows whether it accepts the token "+
 		"(--probe asks the upstream)")
 }
 
-// jwtEnd returns the claim exp of a token that is a JWT.
-func jwtEnd(token string) (time.Time, bool) {
+// jwtTimes returns the claims nbf and exp of a token that is a JWT, or zero for a claim that is not
+// there.
+func jwtTimes(token string) (begin, end time.Time) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return time.Time{}, false
+		return begin, end
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	var claims struct {
-		Exp float64 `json:"exp"`
+		Nbf, Exp float64
 	}
-	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Exp <= 0 || claims.Exp > 1<<40 {
-		return time.Time{}, false
+	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	_ = json.Unmarshal(payload, &claims) // a claim that cannot be read stays zero
+	at := func(seconds float64) time.Time {
+		if seconds <= 0 || seconds > 1<<40 {
+			return time.Time{}
+		}
+		return time.Unix(int64(seconds), 0)
 	}
-	return time.Unix(int64(claims.Exp), 0), true
+	return at(claims.Nbf), at(claims.Exp)
 }
 
 // earlyRefused reports on a refresh that failed while the token was live.
