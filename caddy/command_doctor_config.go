@@ -35,6 +35,9 @@ type surveyed struct {
 				Routes any      `json:"routes"`
 			} `json:"servers"`
 		} `json:"http"`
+		App struct {
+			Sources map[string]any `json:"sources"`
+		} `json:"authinject"`
 	} `json:"apps"`
 
 	around survey

@@ -60,8 +60,13 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 		server.Admin = at
 	}
 	var err error
-	ask := sync.OnceValue(func() (addresses map[string]bool) {
-		addresses, err = c.askListeners(ctx)
+	var running *surveyed
+	ask := sync.OnceValue(func() map[string]bool {
+		running, err = c.askConfig(ctx)
+		addresses := make(map[string]bool)
+		for _, l := range running.listeners() {
+			addresses[l.Address] = true
+		}
 		return addresses
 	})
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
@@ -73,29 +78,32 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 		refuses := errors.As(err, new(adminError))
 		return addresses[l.Address], err == nil || l.Admin() && !refuses
 	}
+	server.Foreign = func() bool {
+		ask()
+		for name := range config.Apps.App.Sources {
+			if _, has := running.Apps.App.Sources[name]; has {
+				return false
+			}
+		}
+		return len(config.Apps.App.Sources) > 0
+	}
 	return server
 }
 
-// askListeners asks the admin API for the addresses at which the running server listens. An error
-// says that they are not known: something is at the address of the admin API, and does not answer
-// with a configuration. If nothing is there, no server runs.
-func (c *commandConfig) askListeners(ctx context.Context) (addresses map[string]bool, err error) {
+// askConfig asks the admin API for the configuration of the running server. It is empty if no server
+// runs. An error says that it is not known: something is at the address of the admin API, and does not
+// answer with a configuration.
+func (c *commandConfig) askConfig(ctx context.Context) (*surveyed, error) {
+	running := new(surveyed)
 	at, err := c.adminAddress()
 	if err != nil {
-		return nil, err
+		return running, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askRunning)
 	defer cancel()
-	var running surveyed
-	if err := getAdmin(ctx, at, "/config/", &running); err != nil {
-		if strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) { // Caddy wraps no error
-			return nil, nil
-		}
-		return nil, err
+	err = getAdmin(ctx, at, "/config/", running)
+	if err != nil && strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) { // Caddy wraps no error
+		return running, nil
 	}
-	addresses = make(map[string]bool)
-	for _, l := range running.listeners() {
-		addresses[l.Address] = true
-	}
-	return addresses, nil
+	return running, err
 }

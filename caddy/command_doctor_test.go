@@ -914,7 +914,8 @@ func TestDoctorAccountVariables(t *testing.T) {
 	}
 }
 
-// A listener of the running server is not a mistake. The admin API says that it is one.
+// A listener of the running server is not a mistake. The admin API says that it is one, and whether
+// that server has a source of the configuration.
 func TestDoctorBesideARunningServer(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	addr, admin := rig.FreeAddr(t), rig.FreeAddr(t)
@@ -927,10 +928,11 @@ func TestDoctorBesideARunningServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sources := `{"a":{}}`
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/config/" {
 			_, _ = w.Write([]byte(`{"admin":{"listen":"` + admin + `"},"apps":{"http":{"servers":{"x":{"listen":["` +
-				addr + `"]}}}}}`))
+				addr + `"]}}},"authinject":{"sources":` + sources + `}}}`))
 		}
 	})}
 	go func() { _ = server.Serve(api) }()
@@ -947,6 +949,10 @@ func TestDoctorBesideARunningServer(t *testing.T) {
 	wantNoFailure(t, r)
 	wantStep(t, r, doctor.OK, "listeners", addr+" is in use by the "+inUseBy+", for server srv0", "")
 	wantStep(t, r, doctor.OK, "listeners", admin+" is in use by the "+inUseBy+", for the admin API", "")
+	sources = `{"b":{}}`
+	r = diagnose(t, doctorRun{}, config)
+	wantStep(t, r, doctor.Warn, "listeners", "a Caddy server that has none of the sources of this configuration",
+		"choose another port, unless you mean to load this configuration into that server with caddy reload")
 }
 
 // The running server's state is reported, and where it differs from what doctor finds.

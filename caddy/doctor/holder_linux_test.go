@@ -63,6 +63,32 @@ func TestWhichByTheAdminAPI(t *testing.T) {
 	}
 }
 
+// A running server that has none of the configuration's sources may be another one: a second server
+// cannot start at its address.
+func TestListenerOfAnotherServer(t *testing.T) {
+	admin, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	at := Listener{Network: "tcp", Address: admin.Addr().String(), Use: AdminUse}
+	for foreign, want := range map[bool]Step{
+		false: {Status: OK, Text: at.Address + " is in use by the server of this configuration, for the admin API"},
+		true: {Status: Warn, Text: fmt.Sprintf("%s, for the admin API, is taken by %s (process %d), a Caddy server that has "+
+			"none of the sources of this configuration", at.Address, program(), os.Getpid()),
+			Remedy: "choose another port, unless you mean to load this configuration into that server with caddy reload"},
+	} {
+		server := Server{Admin: at.Address, Listens: func(Listener) (bool, bool) { return true, true },
+			Foreign: func() bool { return foreign }}
+		report := NewReport()
+		Listeners(t.Context(), []Listener{at}, server, report)
+		want.Name = "listeners"
+		if len(report.Steps) != 1 || report.Steps[0] != want {
+			t.Errorf("got %+v\nwant %+v", report.Steps, want)
+		}
+	}
+}
+
 // The server of this configuration is known by its flag --config, whatever its name is, and
 // although its admin API does not answer.
 func TestListenerOfThisServer(t *testing.T) {

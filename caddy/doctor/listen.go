@@ -53,6 +53,9 @@ type Server struct {
 	// Listens reports whether a running Caddy server listens at an address. The second result is
 	// false if it could not find out.
 	Listens func(Listener) (listens, known bool)
+	// Foreign reports whether the running server, as far as it can be asked, has none of the
+	// configuration's sources. Then it may be another server than the one that would load it.
+	Foreign func() bool
 }
 
 // Process returns the process of the running server, if one of the addresses shows it. Otherwise it
@@ -66,11 +69,14 @@ func (s *Server) Process(listeners []Listener) string {
 	return ""
 }
 
+// byConfig is how the server of a configuration is known by its flag.
+const byConfig = "its --config is this configuration"
+
 // which returns the process among the holders that is the server of this configuration, and how
 // that is known. If it is not known, how is empty.
 func (s *Server) which(holders []holder, l Listener) (server holder, how string) {
 	if server, ok := only(holders, func(h holder) bool { return sameFile(h.config, s.Config) }); ok {
-		return server, "its --config is this configuration"
+		return server, byConfig
 	}
 	if listens, known := s.Listens(l); !listens || !known {
 		return holder{}, ""
@@ -146,20 +152,25 @@ func Listeners(ctx context.Context, listeners []Listener, server Server, report 
 					len(holders), listOf(holders, ", ")), server.shared(holders, l))
 				continue
 			}
-			if _, how := server.which(holders, l); how != "" {
-				add(OK, fmt.Sprintf("%s is in use by the server of this configuration, for %s", at, l.Use), "")
-				continue
-			}
-			listens, known := server.Listens(l)
-			if listens {
-				add(OK, fmt.Sprintf("%s is in use by the running Caddy server, for %s", at, l.Use), "")
-				continue
-			}
 			taker := "another process"
 			if len(holders) > 0 {
 				taker = holders[0].String()
 			}
 			text := fmt.Sprintf("%s, for %s, is taken by %s", at, l.Use, taker)
+			_, how := server.which(holders, l)
+			listens, known := server.Listens(l)
+			switch {
+			case (how != "" || listens) && how != byConfig && server.Foreign():
+				add(Warn, text+", a Caddy server that has none of the sources of this configuration",
+					"choose another port, unless you mean to load this configuration into that server with caddy reload")
+				continue
+			case how != "":
+				add(OK, fmt.Sprintf("%s is in use by the server of this configuration, for %s", at, l.Use), "")
+				continue
+			case listens:
+				add(OK, fmt.Sprintf("%s is in use by the running Caddy server, for %s", at, l.Use), "")
+				continue
+			}
 			if !known {
 				add(Warn, text+", which may be the running server of this configuration",
 					"if it is not, stop it, or choose another port")
