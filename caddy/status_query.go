@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
@@ -58,7 +59,7 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 		case list == nil && err != nil:
 			return nil, errors.Join(err, unread)
 		case why == "":
-			running.taken, running.failed = q.shared(ctx, list), err
+			running.taken, running.failed = q.shared(ctx, at, list), err
 			return running, unread
 		case unread != nil:
 			return nil, unread
@@ -124,14 +125,18 @@ func (q *statusQuery) taken(ctx context.Context) (texts []string, process string
 
 // shared returns which addresses of the configuration several processes have, and what to do: each
 // process answers a part of the requests. It leaves out the addresses of sites that the server's own
-// warnings name.
-func (q *statusQuery) shared(ctx context.Context, accounts []accountStatus) (texts []string) {
+// warnings name. With the flag --address, only the address of the admin API is known.
+func (q *statusQuery) shared(ctx context.Context, admin string, accounts []accountStatus) (texts []string) {
 	var config surveyed
-	if q.address != "" || json.Unmarshal(q.raw, &config) != nil {
-		return nil
+	listeners := []doctor.Listener{{Network: "tcp", Address: admin, Use: doctor.AdminUse}}
+	if q.address == "" {
+		if json.Unmarshal(q.raw, &config) != nil {
+			return nil
+		}
+		listeners = config.listeners()
 	}
 	server := q.runningAt(ctx, &config)
-	for _, l := range config.listeners() {
+	for _, l := range listeners {
 		warned := slices.ContainsFunc(accounts, func(st accountStatus) bool {
 			return slices.ContainsFunc(st.Warnings, func(text string) bool { return strings.HasPrefix(text, sharedBegin(l.Address)) })
 		})

@@ -3,6 +3,8 @@ package terminal
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -39,5 +41,28 @@ func TestSharedPort(t *testing.T) {
 	doctor = second.Terminal(nil, "authinject", "doctor")
 	if code := doctor.Wait(); code != 0 {
 		t.Errorf("alone:\n%s", doctor.Text())
+	}
+}
+
+// Two servers can share the address of the admin API, too, and then status asks either of them. It
+// says so, also if it knows only the address.
+func TestSharedAdminAddress(t *testing.T) {
+	t.Parallel()
+	home := harness.Start(t, "http://{$ADDR} {\n\trespond hello\n}\n")
+	admin := rig.FreeAddr(t)
+	for _, name := range []string{"first", "second"} {
+		file := filepath.Join(t.TempDir(), name)
+		config := rig.Caddyfile{}.Global("admin "+admin).Source("orders", "token {env.TOKEN}").
+			Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject orders "+upstream(t, http.StatusOK))
+		if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		server := home.Terminal([]string{"TOKEN=" + canary}, "run", "--adapter", "caddyfile", "--config", file)
+		server.WaitText("serving initial configuration")
+	}
+	status := home.Terminal(nil, "authinject", "status", "--address", admin)
+	if code, text := status.Wait(), status.Text(); code != 0 || strings.Count(text, admin+
+		", the address of the admin API, is shared by 2 processes: ") != 1 {
+		t.Errorf("code %d:\n%s", code, text)
 	}
 }
