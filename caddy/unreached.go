@@ -25,8 +25,8 @@ import (
 // upstream.
 const maxUnreached = 16
 
-// unreached holds the upstreams of a source to which no connection could be made. It logs when that
-// begins and when it ends, and not for each request.
+// unreached holds the upstreams of a source to which no connection could be made, or which answered
+// nothing. It logs when that begins and when it ends, and not for each request.
 type unreached struct {
 	logger *zap.Logger
 	source string
@@ -38,7 +38,7 @@ type unreached struct {
 	logged    recently
 }
 
-// unreachedUpstream is an upstream to which no connection could be made.
+// unreachedUpstream is an upstream in [unreached].
 type unreachedUpstream struct {
 	at      time.Time
 	failure *tokensource.Error
@@ -54,7 +54,7 @@ func newUnreached(logger *zap.Logger, sources iter.Seq[string]) map[string]*unre
 	return all
 }
 
-// failed notes that no connection to an upstream could be made, and logs it if that is news.
+// failed notes that an upstream did not answer, and logs it if that is news.
 func (u *unreached) failed(address string, failure *tokensource.Error, now time.Time) {
 	explained := failure.Explain()
 	if !u.noteFailed(address, failure, explained.Problem, now) {
@@ -105,7 +105,7 @@ func (u *unreached) answered(address string) {
 	}
 }
 
-// problems returns the upstreams whose last request got no connection, unless that was long ago.
+// problems returns the upstreams that did not answer their last request, unless that was long ago.
 func (u *unreached) problems(now time.Time) (list []problemStatus) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -144,11 +144,12 @@ func (b watchedBase) RoundTrip(req *http.Request) (*http.Response, error) {
 		b.of.unreached.answered(address)
 		return res, nil
 	}
-	if failure := tokensource.UpstreamFailure(b.of.Source, address, err); failure != nil {
-		b.of.unreached.failed(address, failure, time.Now())
-		err = &unreachedError{err, failure, ""}
+	failure := tokensource.UpstreamFailure(b.of.Source, address, err)
+	if failure == nil || failure.Lost && req.Body != nil && req.Body != http.NoBody {
+		return nil, err // the client's body may have ended, and not the upstream's answer
 	}
-	return nil, err
+	b.of.unreached.failed(address, failure, time.Now())
+	return nil, &unreachedError{err, failure, ""}
 }
 
 // unreachedError is an error of connecting to an upstream. It does not unwrap to failure, which is no

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/authinject/caddy-authinject/internal/rig"
@@ -31,6 +32,14 @@ func TestUnreachedUpstreams(t *testing.T) {
 		0o600); err != nil {
 		t.Fatal(err)
 	}
+	// It closes each connection without an answer, as a server does that expects TLS.
+	var speaks atomic.Bool
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if !speaks.Load() {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	t.Cleanup(silent.Close)
 	down, addr := rig.FreeAddr(t), rig.FreeAddr(t)
 	overTLS := strings.Replace(plain.URL, "http:", "https:", 1)
 	handled := func(path, upstream string, options ...string) string {
@@ -38,6 +47,7 @@ func TestUnreachedUpstreams(t *testing.T) {
 	}
 	run(t, rig.Caddyfile{}.Source("api", "token {env.TOKEN}").Site("http://"+addr, "bind 127.0.0.1",
 		handled("/down", "http://"+down), handled("/ca", secure.URL), handled("/tls", overTLS),
+		handled("/silent", silent.URL),
 		handled("/name", "https://no-such-host.invalid"),
 		handled("/placeholder", secure.URL, rig.Block("transport http", "tls_server_name {http.request.header.X-Name}",
 			"tls_trust_pool file "+ca)),
@@ -79,7 +89,7 @@ func TestUnreachedUpstreams(t *testing.T) {
 		for range 2 {
 			status, body, _ := get(t, "http://"+addr+path, header...)
 			if status != 599 || !strings.HasPrefix(body, "502: ") ||
-				!strings.Contains(body, `; token source "api": the upstream`) || !strings.Contains(body, text) {
+				!strings.Contains(body, `; token source "api": the `) || !strings.Contains(body, text) {
 				t.Errorf("%s: %d %s", path, status, body)
 			}
 		}
@@ -111,6 +121,20 @@ func TestUnreachedUpstreams(t *testing.T) {
 	server.Start()
 	t.Cleanup(server.Close)
 	_, _, _ = get(t, "http://"+addr+"/down")
+	want("", "")
+
+	fails("/silent", "The proxy connects to it with http://: if the upstream speaks TLS at this port, write https:// before its address")
+	want("upstream_connection_broke wait", "check whether the server of the upstream at "+silent.Listener.Addr().String()+" works")
+	res, err := client.Post("http://"+addr+"/silent", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != 599 || strings.Contains(string(body), "the upstream") {
+		t.Errorf("a request with a body: %v, %d %s", err, res.StatusCode, body)
+	}
+	speaks.Store(true)
+	_, _, _ = get(t, "http://"+addr+"/silent")
 	want("", "")
 
 	fails("/tls", "check the scheme and the port")

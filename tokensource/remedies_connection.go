@@ -70,7 +70,7 @@ var connectionFailures = []Remedy{
 	{
 		Problem: "unknown_host", Text: "the token endpoint's name could not be resolved", Class: ClassWait,
 		Cause: "DNS does not know the host. Its name may be misspelled, or this machine's DNS fails.",
-		Do:    "check the host[ {host}] in {url}, and this machine's DNS",
+		Do:    "check the host[ {host_name}] in {url}, and this machine's DNS",
 		match: byReason("name could not be resolved"),
 	},
 	{

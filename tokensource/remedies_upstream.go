@@ -11,7 +11,7 @@ var upstreamProblems = []Remedy{
 	{
 		Problem: "upstream_unknown_host", Text: "the upstream's name could not be resolved", Class: ClassOperator,
 		Cause: "DNS does not know the host of the upstream. It may be a typing mistake, or this machine's DNS fails.",
-		Do:    "check the host[ {host}] of the upstream in the directive authinject or reverse_proxy, and this machine's DNS",
+		Do:    "check the host[ {host_name}] of the upstream in the directive authinject or reverse_proxy, and this machine's DNS",
 		More: "The client gets Caddy's own 502. " +
 			"The class is `wait` if no DNS server answered.",
 	},
@@ -28,6 +28,16 @@ var upstreamProblems = []Remedy{
 			"forward proxy (HTTPS_PROXY, network_proxy) fails, or the path of a unix socket is wrong.",
 		Do: "check the network, the firewall, HTTPS_PROXY and the address[ {host}] of the upstream. " +
 			"If it is a unix socket, check its path and who may write to it",
+		More: "The client gets Caddy's own 502.",
+	},
+	{
+		Problem: "upstream_connection_broke", Text: "the connection to the upstream broke before its answer", Class: ClassWait,
+		Cause: "The server of the upstream, or something before it, ended the connection and sent no answer that is HTTP. " +
+			"This happens if the server restarts, or if it speaks TLS at this port and the address of the upstream does not " +
+			"begin with https. Only requests without a body count, because a client can end its body, too.",
+		Do: "check whether the server of the upstream[ at {host}] works, and whether a proxy or a firewall ends " +
+			"connections[. The proxy connects to it with {plain}: if the upstream speaks TLS at this port, write https:// " +
+			"before its address in the directive authinject or reverse_proxy]",
 		More: "The client gets Caddy's own 502.",
 	},
 	{

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"cmp"
 	"errors"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,8 +110,11 @@ func (e *Error) filled(r *Remedy) string {
 				return ""
 			}
 			return shownClock(e.RetryAt)
-		case "host":
+		case "host", "host_name": // the second is without a port
 			_, host, _ := strings.Cut(e.Endpoint, "://")
+			if bare, _, err := net.SplitHostPort(host); err == nil && name == "host_name" {
+				return bare
+			}
 			return host
 		case "plain":
 			const plain = "http://"

@@ -77,7 +77,9 @@ func TestUpstreamFailure(t *testing.T) {
 		err  error
 		want string
 	}{
-		"broken later":     {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, ""},
+		"reset":            {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, "wait upstream_connection_broke"},
+		"no HTTP":          {errors.New(`malformed HTTP response "\x15"`), "wait upstream_connection_broke"},
+		"write fails":      {&net.OpError{Op: "write", Err: syscall.EPIPE}, ""},
 		"no answer":        {context.DeadlineExceeded, ""},
 		"client gone":      {context.Canceled, ""},
 		"dial timeout":     {&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "wait upstream_unreachable"},
@@ -200,6 +202,8 @@ var provoked = map[string]func(t *testing.T) error{
 	"upstream_refused":       upstreamFails(syscall.ECONNREFUSED),
 	"upstream_unreachable":   upstreamFails(&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}),
 	"upstream_no_tls":        upstreamFails(tls.RecordHeaderError{}),
+
+	"upstream_connection_broke": upstreamFails(io.EOF),
 
 	"upstream_unknown_authority": upstreamFails(&tls.CertificateVerificationError{
 		UnverifiedCertificates: []*x509.Certificate{{Issuer: pkix.Name{CommonName: "Acme CA"}}},
@@ -422,7 +426,7 @@ func TestRemedyHasTheConfiguration(t *testing.T) {
 		"unknown_authority": `the token endpoint's certificate is not trusted: let the source trust the authority "Acme Co"`,
 		"certificate_time":  `check this machine's clock (now 20`,
 
-		"upstream_unknown_host":      `token source "orders": the upstream's name could not be resolved: check the host api.example.com:8443 of the upstream`,
+		"upstream_unknown_host":      `token source "orders": the upstream's name could not be resolved: check the host api.example.com of the upstream`,
 		"upstream_unknown_authority": `trust the authority "Acme CA" that issued it. Write the line tls_trust_pool`,
 	} {
 		if err := provoked[problem](t); err == nil || !strings.Contains(err.Error(), want) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -13,18 +14,25 @@ import (
 	"time"
 )
 
-// unreachableReason is the reason if nothing more is known than that the connection failed.
-const unreachableReason = "the token endpoint could not be reached"
+const (
+	// unreachableReason is the reason if nothing more is known than that the connection failed.
+	unreachableReason = "the token endpoint could not be reached"
+	brokeReason       = "the connection to the token endpoint broke before its answer"
+)
 
-// UpstreamFailure returns why no connection to an upstream could be made, with what to do. It
-// returns nil if err says something else: that the connection broke later, for example. upstream
-// is the upstream's address, such as https://api.example.com. The text of err is not used.
+// UpstreamFailure returns why no connection to an upstream could be made, or why it broke before the
+// upstream's answer, with what to do. In the second case, Lost is true. It returns nil if err says
+// something else. upstream is the upstream's address, such as https://api.example.com. The text of
+// err is not shown.
 func UpstreamFailure(source, upstream string, err error) *Error {
 	e := transportFailure(err, false)
 	connecting, ok := errors.AsType[*net.OpError](err)
 	switch throughProxy := ok && connecting.Op == "proxyconnect"; {
 	case throughProxy:
 		e = &Error{Class: ClassWait, Reason: unreachableReason}
+	case errors.Is(err, io.EOF), ok && connecting.Op == "read" && errors.Is(err, syscall.ECONNRESET),
+		strings.Contains(err.Error(), "malformed HTTP response"): // package net/http has no type for it
+		e = &Error{Class: ClassWait, Reason: brokeReason, Lost: true}
 	case e.Reason != unreachableReason && e.cause == nil: // the reason can only be one of connecting
 	case !ok || connecting.Op != "dial":
 		return nil
@@ -62,7 +70,7 @@ func transportFailure(err error, sent bool) *Error {
 		e.Reason = "the token endpoint did not answer in time"
 		e.cause = context.DeadlineExceeded
 	case sent:
-		e.Reason = "the connection to the token endpoint broke before its answer"
+		e.Reason = brokeReason
 	}
 	return e
 }
