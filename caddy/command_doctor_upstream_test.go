@@ -147,6 +147,19 @@ func TestDoctorProbeExplains(t *testing.T) {
 	}
 }
 
+// The provider writes the times of a token, so its clock, too, can be why an upstream refuses it.
+func TestDoctorProbeComparesTheProvidersClock(t *testing.T) {
+	provider := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"canary-access-token","token_type":"Bearer","expires_in":600}`)
+	})
+	api := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	config := tokenFrom(t, provider).Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a "+api)
+	wantStep(t, diagnose(t, doctorRun{options: doctor.Options{Probe: api + "/x"}}, config), doctor.Fail, "upstream",
+		"behind the provider's", "correct the clock that is wrong")
+}
+
 // doctor dials an upstream in each way in which a route connects to it, and says once that it may
 // get the token.
 func TestDoctorDialsAsEachRouteConnects(t *testing.T) {

@@ -95,7 +95,7 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 		return
 	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
-	skewed, clocks := skewOf(resp)
+	skewed, clocks := x.skewOf(resp)
 	switch status := resp.StatusCode; {
 	case status == http.StatusUnauthorized && x.refused(account) != nil:
 		refusal := x.refused(account)
@@ -150,14 +150,19 @@ func complaint(resp *http.Response) string {
 	return ""
 }
 
-// skewOf says how far this machine's clock is from the upstream's. It returns empty strings if they
-// agree, or if the answer has no Date.
-func skewOf(resp *http.Response) (text, remedy string) {
-	date, err := http.ParseTime(resp.Header.Get("Date"))
-	off := time.Since(date).Round(time.Second)
-	if err != nil || off.Abs() <= maxSkew {
+// skewOf says how far this machine's clock is from the upstream's, or from the provider's, which
+// wrote the times of the token. It returns empty strings if they agree, or if no answer has a Date.
+func (x *exam) skewOf(resp *http.Response) (text, remedy string) {
+	whose, off := " the upstream's", time.Duration(0)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		off = time.Since(date).Round(time.Second)
+	}
+	if date, arrived, _ := x.recorder.clock(); off.Abs() <= maxSkew && !date.IsZero() {
+		whose, off = " the provider's", arrived.Sub(date).Round(time.Second)
+	}
+	if off.Abs() <= maxSkew {
 		return "", ""
 	}
-	return ". This machine's clock is " + ahead(off) + " the upstream's",
+	return ". This machine's clock is " + ahead(off) + whose,
 		"correct the clock that is wrong: of this machine, of the upstream or of the provider. If that is not enough, "
 }
