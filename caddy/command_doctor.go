@@ -114,9 +114,8 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	if d.config.caddyfile != "" {
 		report.Caddyfile(d.config.caddyfile)
 	}
-	var config surveyed
-	_ = json.Unmarshal(raw, &config) // load says why it cannot be read
-	running := d.config.runningAt(ctx, &config)
+	config := d.config.survey()
+	running := d.config.runningAt(ctx, config)
 	users := knownUsers(d.users, running, config.listeners())
 	var invalid error
 	if json.Valid(raw) { // else load says that best
@@ -168,7 +167,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 	doctor.Listeners(ctx, config.listeners(), running, report)
 	server := d.askServer(ctx)
 	for _, name := range names {
-		patient, err := app.patient(ctx, name, d.config.account, &config)
+		patient, err := app.patient(ctx, name, d.config.account, config)
 		if err != nil {
 			remedy := "correct the option that the error names"
 			if flag, ok := errors.AsType[accountFlagError](err); ok {

@@ -45,6 +45,13 @@ type surveyed struct {
 	exchanges map[string]bool
 }
 
+// survey reads the configuration as JSON. What cannot be read stays empty: load says why.
+func (c *commandConfig) survey() *surveyed {
+	config := new(surveyed)
+	_ = json.Unmarshal(c.raw, config)
+	return config
+}
+
 // accountFlagError says that --account is wrong, and what to do.
 type accountFlagError struct{ text, remedy string }
 

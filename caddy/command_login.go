@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/authinject/caddy-authinject/caddy/connect"
+	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/host"
 	"github.com/authinject/caddy-authinject/tokensource"
 	"github.com/authinject/caddy-authinject/tokensource/provider"
@@ -58,6 +59,11 @@ If you name no source, the command takes the only source that has a login.`,
 				Source: source, account: config.account, pages: app.around.pagesOf(source.Name), openBrowser: !quiet,
 				in: newLines(os.Stdin), out: os.Stdout, interactive: term.IsTerminal(int(os.Stdin.Fd())),
 			}
+			l.taken = func(address string) string {
+				server := config.runningAt(ctx, config.survey())
+				text, _ := server.Taken(doctor.Listener{Network: "tcp", Address: address})
+				return text
+			}
 			// Without an admin address, server stays empty, and no running server is asked.
 			if at, err := config.adminAddress(); err == nil {
 				l.server = at
@@ -88,6 +94,8 @@ type terminalLogin struct {
 	relinks     bool // after an empty line, a new address is printed
 	// server is the address of the running server's admin API, or empty.
 	server string
+	// taken says which process has an address, unless that is the server of this configuration.
+	taken func(address string) string
 }
 
 func (l *terminalLogin) run(ctx context.Context, vars []string) error {
@@ -256,7 +264,14 @@ func (l *terminalLogin) redirect(ctx context.Context) (string, net.Listener, err
 	// If Listen fails, the running server probably listens there, perhaps on a port that only the
 	// server may use. It then finishes the login. If it does not, the person can paste the address
 	// at which the browser ends.
-	listener, _ := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
+	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		if taken := l.taken(address); taken != "" {
+			fmt.Fprintf(l.out, "The answer to the login comes to another process: %s. You can also paste the address at "+
+				"which the browser ends.\n\n", taken)
+		}
+	}
 	return redirect, listener, nil
 }
 

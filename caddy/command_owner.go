@@ -2,7 +2,6 @@ package caddy
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
@@ -48,9 +47,8 @@ func directoryOf(storage tokensource.Storage) string {
 
 // users returns what is known of the users of this command and of the running server.
 func (c *commandConfig) users(ctx context.Context) doctor.Users {
-	var config surveyed
-	_ = json.Unmarshal(c.raw, &config) // it was loaded
-	return knownUsers(doctor.Users{}, c.runningAt(ctx, &config), config.listeners())
+	config := c.survey()
+	return knownUsers(doctor.Users{}, c.runningAt(ctx, config), config.listeners())
 }
 
 // knownUsers returns known with the fields that it lacks. By default, these are the users of this

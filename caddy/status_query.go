@@ -110,9 +110,8 @@ func (q *statusQuery) ask(ctx context.Context) (*statusReport, error) {
 // taken returns which addresses of the configuration other processes have, each with what to do, and
 // the process of the server of this configuration, if it is known.
 func (q *statusQuery) taken(ctx context.Context) (texts []string, process string) {
-	var config surveyed
-	_ = json.Unmarshal(q.raw, &config) // it was loaded
-	server := q.runningAt(ctx, &config)
+	config := q.survey()
+	server := q.runningAt(ctx, config)
 	for _, l := range config.listeners() {
 		text, ours := server.Taken(l)
 		process = cmp.Or(process, ours)
@@ -127,15 +126,13 @@ func (q *statusQuery) taken(ctx context.Context) (texts []string, process string
 // process answers a part of the requests. It leaves out the addresses of sites that the server's own
 // warnings name. With the flag --address, only the address of the admin API is known.
 func (q *statusQuery) shared(ctx context.Context, admin string, accounts []accountStatus) (texts []string) {
-	var config surveyed
+	config := new(surveyed)
 	listeners := []doctor.Listener{{Network: "tcp", Address: admin, Use: doctor.AdminUse}}
 	if q.address == "" {
-		if json.Unmarshal(q.raw, &config) != nil {
-			return nil
-		}
+		config = q.survey()
 		listeners = config.listeners()
 	}
-	server := q.runningAt(ctx, &config)
+	server := q.runningAt(ctx, config)
 	for _, l := range listeners {
 		warned := slices.ContainsFunc(accounts, func(st accountStatus) bool {
 			return slices.ContainsFunc(st.Warnings, func(text string) bool { return strings.HasPrefix(text, sharedBegin(l.Address)) })
