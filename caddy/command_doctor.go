@@ -182,6 +182,10 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 			patient.Others = server.others(ctx, app, name, patient.Foreign != nil)
 		}
 		config.guards(name, invalid != nil, report)
+		if redirect := app.Sources[name].redirect; app.around.isStray(name, redirect) {
+			report.Add(doctor.Step{Source: name, Name: "redirect_url", Status: doctor.Warn,
+				Text: strayRedirect + ": " + redirect, Remedy: strayRedirectRemedy})
+		}
 		doctor.Examine(ctx, patient, d.options, report)
 	}
 	return report

@@ -797,8 +797,16 @@ func TestDoctorAccountNotConnected(t *testing.T) {
 			"/connect and press Connect")
 	wantStep(t, r, doctor.Skip, "client_authentication", "seems right", "")
 	wantStep(t, r, doctor.OK, "clock", "agrees with the provider's", "") // the answer to the invented code has a Date
-	if n := emu.Count(); n != 1 {
-		t.Errorf("%d token requests, want 1", n)
+	for _, step := range r.Steps {
+		if step.Name == "redirect_url" {
+			t.Errorf("doctor warns of redirect_url: %+v", step)
+		}
+	}
+	stray := "http://127.0.0.1:1/connect/callback"
+	wantStep(t, diagnose(t, doctorRun{}, config.Source("a", "redirect_url "+stray)), doctor.Warn, "redirect_url",
+		"names a port at which this configuration has no page with authinject_connect: "+stray, "correct the port in redirect_url")
+	if n := emu.Count(); n != 2 {
+		t.Errorf("%d token requests, want 2", n)
 	}
 	t.Setenv("CLIENT_SECRET", "canary-wrong-secret-93")
 	r = diagnose(t, doctorRun{}, config, "canary-wrong-secret-93")

@@ -83,27 +83,33 @@ func (a *App) survey(ctx caddy.Context) *survey {
 	return &a.routes
 }
 
-// warnOfRedirects warns if redirect_url names a port of this machine at which no page of the source
-// is served. This happens if the site's port was changed and redirect_url was not.
+const (
+	strayRedirect       = "redirect_url names a port at which this configuration has no page with authinject_connect"
+	strayRedirectRemedy = "correct the port in redirect_url and at the provider. If a proxy or a port mapping leads from " +
+		"that port to the page, ignore this warning"
+)
+
+// warnOfRedirects warns of each source whose redirect_url is stray.
 func (a *App) warnOfRedirects() {
 	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
-		to, err := url.Parse(a.Sources[name].redirect)
-		pages := a.routes.pagesOf(name)
-		if err != nil || !host.IsLoopback(to.Hostname()) || len(pages) == 0 {
-			continue
+		redirect := a.Sources[name].redirect
+		if a.routes.isStray(name, redirect) {
+			a.logger.Warn(strayRedirect+"; "+strayRedirectRemedy, zap.String("source", name),
+				zap.String("redirect_url", redirect), zap.Strings("pages", a.routes.pagesOf(name)))
 		}
-		served := slices.ContainsFunc(pages, func(page string) bool {
+	}
+}
+
+// isStray reports whether the redirect_url of a source names a port of this machine at which none of
+// its pages is served. This happens if the site's port was changed and redirect_url was not.
+func (r *survey) isStray(source, redirect string) bool {
+	to, err := url.Parse(redirect)
+	pages := r.pagesOf(source)
+	return err == nil && host.IsLoopback(to.Hostname()) && len(pages) > 0 &&
+		!slices.ContainsFunc(pages, func(page string) bool {
 			at, err := url.Parse(page)
 			return err != nil || portOf(at) == portOf(to)
 		})
-		if served {
-			continue
-		}
-		a.logger.Warn("redirect_url names a port at which this configuration has no page with authinject_connect; "+
-			"correct the port in redirect_url and at the provider. If a proxy or a port mapping leads from that port to "+
-			"the page, ignore this warning",
-			zap.String("source", name), zap.String("redirect_url", to.String()), zap.Strings("pages", pages))
-	}
 }
 
 // portOf returns the port of a URL, or the default port of its scheme.
