@@ -234,7 +234,7 @@ func TestDoctorBlankInSecret(t *testing.T) {
 	config := clientCredentials(t, srv)
 	t.Setenv("CLIENT_SECRET", rig.Canary+" ")
 	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Warn, "secrets", "client_secret ends in a space",
-		"remove it from {env.CLIENT_SECRET}")
+		"remove it from the value of {env.CLIENT_SECRET}")
 }
 
 func TestDoctorWrongClientAuth(t *testing.T) {

@@ -31,7 +31,9 @@ func TestPlaceholderWithoutValue(t *testing.T) {
 		"token_param": {client + "client_secret s\ntoken_param audience {env.NO_SUCH_API}", "variable", "reading token_param " +
 			"audience: the environment variable NO_SUCH_API is not set: set NO_SUCH_API where Caddy"},
 		"file": {"token {file./no/such/token}", "value", "reading token: open /no/such/token: no such file or directory: " +
-			"check the variable or file"},
+			"write the value into the file /no/such/token, which does not exist"},
+		"a file as client_secret": {client + "client_secret {file./no/such/secret}", "client_secret", "no such file or " +
+			"directory: write the value into the file /no/such/secret, which does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := rig.FreeAddr(t)

@@ -45,7 +45,9 @@ var usualFacts = facts{
 	"compare_clocks": "compare this machine's clock with the provider's. If the provider's clock is wrong, tell the provider",
 	"then_login":     "connect the account",
 	"retries":        "The source asks again by itself",
-	"write_cure":     "make the storage writable for this process, and check that it is not full",
+	"value_cure": "check the variable or file that the placeholder names, and that this process may read it. Start the " +
+		"server again after a change of its environment",
+	"write_cure": "make the storage writable for this process, and check that it is not full",
 	"scope_cure": "add the scope to the option scopes, and allow it for this client at the provider. The token in use keeps " +
 		"its scopes until the next refresh (caddy authinject refresh) or, for a login, until the account is connected again. " +
 		"If scopes has it already, check the rights of the account at the API",

@@ -12,8 +12,7 @@ var configurationMistakes = []Remedy{
 	{
 		Problem: "client_secret", Text: "reading client_secret", Class: ClassOperator,
 		Cause: "The placeholder of the client secret has no value.",
-		Do: "check the variable or file that client_secret names, and that this process may read it. Start the server " +
-			"again after a change of its environment",
+		Do:    "{value_cure}",
 	},
 	{
 		Problem: "client_key", Text: "client_auth private_key_jwt: ",
@@ -110,8 +109,8 @@ var configurationMistakes = []Remedy{
 		Problem: "value", Text: "evaluated placeholder", Class: ClassOperator,
 		Cause: "A placeholder in the configuration has no value: often, the file that it names is missing, empty or not " +
 			"readable.",
-		Do: "check the variable or file that the placeholder names, and that this process may read it. Start the " +
-			"server again after a change of its environment",
+		Do:   "{value_cure}",
+		Also: []string{"reading token: "},
 		match: byReason("evaluated placeholder", "reading token_param", "no such file or directory", "permission denied",
 			"cannot find the file"),
 	},

@@ -3,6 +3,7 @@ package tokensource
 import (
 	"cmp"
 	"errors"
+	"io/fs"
 	"net"
 	"slices"
 	"strconv"
@@ -128,6 +129,8 @@ func (e *Error) filled(r *Remedy) string {
 			return cmp.Or(e.variable(), usualFacts[name])
 		case "move_file":
 			return e.moveFile()
+		case "value_cure":
+			return cmp.Or(e.valueCure(), usualFacts[name])
 		}
 		return cmp.Or(e.facts()[name], usualFacts[name])
 	})
@@ -160,6 +163,22 @@ func (e *Error) moveFile() string {
 		return "move the file away, because " + why
 	}
 	return "move the file away, or correct the path of the storage, because " + why
+}
+
+// valueCure says what to do about the file whose value could not be read, or "" if e has another
+// cause.
+func (e *Error) valueCure() string {
+	failed, ok := errors.AsType[*fs.PathError](e.cause)
+	switch {
+	case !ok:
+		return ""
+	case errors.Is(failed, fs.ErrNotExist):
+		return "write the value into the file " + failed.Path + ", which does not exist, and let this process read it. " +
+			"No restart is needed"
+	case errors.Is(failed, fs.ErrPermission):
+		return "let this process read the file " + failed.Path + ". No restart is needed"
+	}
+	return ""
 }
 
 // variable returns the name of the environment variable whose missing value caused e, or "".

@@ -99,6 +99,9 @@ func (c *Client) resource(ctx context.Context, at, resource string) (*Resource, 
 	if err := c.document(ctx, at, found); err != nil {
 		return nil, err
 	}
+	if found.Resource == "" {
+		return nil, fmt.Errorf("the metadata at %s names no resource (RFC 9728 section 3.3 requires it)", at)
+	}
 	if !sameURL(found.Resource, resource) {
 		hint := ""
 		if host.Origin(found.Resource) == host.Origin(resource) && shown(found.Resource) == found.Resource {

@@ -92,7 +92,7 @@ func (x *exam) blanks(s Secret, value string) {
 		where = append(where, "ends in "+blank(end[len(end)-1]))
 	}
 	x.warn("secrets", s.Option+" "+strings.Join(where, " and ")+", which is sent as a part of it",
-		"if it does not belong to the secret, remove it from "+s.From)
+		"if it does not belong to the secret, remove it from the value of "+s.From)
 }
 
 func blank(c byte) string {

@@ -117,7 +117,7 @@ func TestBlanks(t *testing.T) {
 	} {
 		x := examOf(Patient{})
 		x.blanks(Secret{Option: "client_secret", From: "{env.SECRET}"}, value)
-		wantOnly(t, x, Warn, "secrets", want, "remove it from {env.SECRET}")
+		wantOnly(t, x, Warn, "secrets", want, "remove it from the value of {env.SECRET}")
 		if strings.Contains(x.report.Steps[0].Text, "secret value") {
 			t.Error("the report holds the secret")
 		}
