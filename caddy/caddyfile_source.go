@@ -103,12 +103,13 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		}
 		p := sourceParser{Source: new(Source), name: name, grants: make(map[string]tokensource.Grant)}
 		for nesting := d.Nesting(); d.NextBlock(nesting); {
+			p.given = append(p.given, d.Token())
 			if err := sourceOptions.read(&p, d, "source "+name+": "); err != nil {
 				return nil, err
 			}
 		}
 		if err := p.finish(at); err != nil {
-			return nil, fmt.Errorf("source %s: %w, at %s:%d", name, err, at.File, at.Line)
+			return nil, fmt.Errorf("source %s: %w, at %s", name, err, p.places(err.Error(), at))
 		}
 		app.Sources[name] = p.Source
 	}
@@ -128,6 +129,30 @@ type sourceParser struct {
 	grant        string                       // from the option grant
 	grants       map[string]tokensource.Grant // the grants with options, by name
 	grantOptions []option                     // options of grants that were given as options of the source
+	given        []caddyfile.Token            // the names of the options
+}
+
+// places returns where the options are that an error names, such as "Caddyfile:3 and Caddyfile:5", or
+// where the source begins. A name without an underscore may be an English word, so it counts only at
+// the beginning of the text and after "remove".
+func (p *sourceParser) places(text string, source caddyfile.Token) string {
+	named, before := make(map[string]bool), "remove"
+	for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') }) {
+		if before == "remove" || strings.Contains(word, "_") {
+			named[word] = true
+		}
+		before = word
+	}
+	var at []string
+	for _, option := range p.given {
+		if named[option.Text] {
+			at = append(at, fmt.Sprintf("%s:%d", option.File, option.Line))
+		}
+	}
+	if at == nil {
+		return fmt.Sprintf("%s:%d", source.File, source.Line)
+	}
+	return strings.Join(at, " and ")
 }
 
 // finish chooses the grant and checks that the options fit together. The source begins at the token

@@ -56,8 +56,8 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error, validate
 // variables of that line. Otherwise they are all such variables, each once.
 func (c *commandConfig) replaced(text string) []unsetVariable {
 	list := unsetVariables(c.caddyfile)
-	number := c.line(text)
-	if number == "" {
+	numbers := c.lines(text)
+	if numbers == nil {
 		known := make(map[string]bool)
 		return slices.DeleteFunc(list, func(v unsetVariable) bool {
 			again := known[v.name]
@@ -65,23 +65,23 @@ func (c *commandConfig) replaced(text string) []unsetVariable {
 			return again
 		})
 	}
-	line, _ := strconv.Atoi(number) // number has only digits
-	return slices.DeleteFunc(list, func(v unsetVariable) bool { return v.line != line })
+	return slices.DeleteFunc(list, func(v unsetVariable) bool { return !slices.Contains(numbers, strconv.Itoa(v.line)) })
 }
 
-// line returns the number of the Caddyfile's line that the text of an error names, or "".
-func (c *commandConfig) line(text string) string {
-	at := regexp.MustCompile(regexp.QuoteMeta(c.file) + `:(\d+)`).FindStringSubmatch(text)
-	if at == nil {
-		return ""
+// lines returns the numbers of the Caddyfile's lines that the text of an error names.
+func (c *commandConfig) lines(text string) (numbers []string) {
+	for _, at := range regexp.MustCompile(regexp.QuoteMeta(c.file)+`:(\d+)`).FindAllStringSubmatch(text, -1) {
+		if !slices.Contains(numbers, at[1]) {
+			numbers = append(numbers, at[1])
+		}
 	}
-	return at[1]
+	return numbers
 }
 
 // place says where the mistake is, by the text of an error.
 func (c *commandConfig) place(text string) string {
-	if number := c.line(text); number != "" {
-		return "line " + number + " of " + c.file
+	if numbers := c.lines(text); numbers != nil {
+		return "line " + strings.Join(numbers, " or ") + " of " + c.file
 	}
 	return c.file
 }
