@@ -94,9 +94,15 @@ var (
 	unknownWord = regexp.MustCompile(`(?:unrecognized (?:directive|global option): |module not registered: \S+\.)([^.,\s]+)`)
 )
 
+// strayAddress matches Caddy's error about an address where a global option is expected.
+var strayAddress = regexp.MustCompile(`unrecognized global option: \S*[:/]`)
+
 // meantWord returns the part of a remedy that says which word to write in place of a misspelled one.
 // It is empty if the text of the error is not about such a word.
 func meantWord(text string) string {
+	if strayAddress.MatchString(text) {
+		return ". If the line begins a site, a block before it lacks its closing brace"
+	}
 	if found := unknownWord.FindStringSubmatch(text); found != nil {
 		text = strconv.Quote(found[1]) + suggest.DidYouMean(found[1], knownWords)
 	}

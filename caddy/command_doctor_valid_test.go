@@ -112,6 +112,8 @@ func TestDoctorRemediesAreFacts(t *testing.T) {
 			"unrecognized directive", "correct line 2 of FILE: write authinject in place of authinjec"},
 		"global option": {writeFile(t, "Caddyfile", "{\n\tauth_inject {\n\t}\n}\n"), "unrecognized global option",
 			"correct line 2 of FILE: write authinject in place of auth_inject"},
+		"missing brace": {writeFile(t, "Caddyfile", "{\n\tadmin off\n\nhttp://:8080 {\n\trespond ok\n}\n"), "unrecognized global option",
+			"correct line 4 of FILE. If the line begins a site, a block before it lacks its closing brace"},
 		"transport": {writeFile(t, "Caddyfile", ":80 {\n\treverse_proxy localhost:1 {\n\t\ttransport authinjct a\n\t}\n}\n"),
 			"module not registered", "correct line 3 of FILE: write authinject in place of authinjct"},
 		"unset": {caddyfile("client_id {env.UNSET_ID}", "client_secret {env.ORDERS_SECRET}"), "UNSET_ID",

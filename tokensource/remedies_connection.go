@@ -108,8 +108,8 @@ var connectionFailures = []Remedy{
 		Cause: "This machine does not know the authority that issued the certificate. It is a private authority, or the " +
 			"one of a proxy that inspects TLS traffic.",
 		Do: "let the source trust the authority[ {ca}]: write the line tls_trust_pool file /path/to/ca.pem into the block " +
-			"token_transport http of the source. If that line is there, add the authority to its file. If it is not, you can " +
-			"also add the authority to the system's store, and start the server again",
+			"token_transport http of the source, and make the block if there is none. If that line is there, add the authority " +
+			"to its file. Without that line, you can also add the authority to the system's store, and start the server again",
 		More: "`token_transport` is for one source; [providers.md](providers.md) has an example. On Linux, the " +
 			"environment variable `SSL_CERT_FILE` names a PEM file for the whole process. `SSL_CERT_FILE` replaces the " +
 			"system's file of authorities, so the file must hold those that other sources need, too. `SSL_CERT_DIR` names a " +

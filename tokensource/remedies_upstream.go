@@ -45,7 +45,7 @@ var upstreamProblems = []Remedy{
 		Cause: "The certificate of the upstream was issued by an authority that this machine does not know, " +
 			"such as a private authority, or the authority of a proxy that inspects TLS traffic.",
 		Do: "trust the authority[ {ca}] that issued it. Write the line tls_trust_pool file /path/to/ca.pem into " +
-			innerTransport + ". If that line is there, add the authority to its file. If it is not, you can also add the " +
+			innerTransport + ". If that line is there, add the authority to its file. Without that line, you can also add the " +
 			"authority to the system's store, and start the server again",
 		More: "The client gets Caddy's own 502. The section on [the token " +
 			"endpoint](#the-token-endpoints-certificate-is-not-trusted) says how to add an authority to the system's store.",
