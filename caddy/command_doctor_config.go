@@ -292,8 +292,7 @@ func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 		add("callers", doctor.Skip, "no route uses this source. The error of the step configuration may be the reason", "")
 		return
 	case !used:
-		add("callers", doctor.Warn, "no route uses this source",
-			"add the directive authinject "+source+" <upstream> to a site")
+		add("callers", doctor.Warn, "no route uses this source", tokensource.RemedyFor(unusedSource))
 		return
 	}
 	switch open := s.around.open[source]; {
