@@ -617,6 +617,15 @@ func TestDoctorMissingScopesOfALiveToken(t *testing.T) {
 	want(doctorRun{options: doctor.Options{Refresh: true}})
 }
 
+// In reverse_proxy, a second line transport replaces transport authinject without an error.
+func TestDoctorUnusedSource(t *testing.T) {
+	t.Setenv("TOKEN", rig.Canary)
+	config := stored(t).Source("a", "token {env.TOKEN}").Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1",
+		rig.Block("reverse_proxy 127.0.0.1:1", "transport authinject a", "transport http"))
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Warn, "callers", "no route uses this source",
+		"In reverse_proxy, write transport authinject, and any other transport inside its block")
+}
+
 func TestDoctorExpiredStaticToken(t *testing.T) {
 	srv := rig.Server(t, tokensourcetest.Config{})
 	t.Setenv("TOKEN", "eyJhbGciOiJub25lIn0.eyJleHAiOjE1MDAwMDAwMDB9.c2ln")
