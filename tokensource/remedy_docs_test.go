@@ -15,7 +15,7 @@ func TestTroubleshootingIsTheTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`# Troubleshooting
 
-Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. Your error may have another status than the heading, or none.
+Each heading is a text that the program shows: in the log, in the answer to the client, in the admin API, and in ` + "`caddy authinject status`" + `. Search this page for the words that you see. Your error may have another status than the heading, or none. An error about the issuer, or about another endpoint of the provider, is explained under the same words about the token endpoint. A warning that is only in the log, such as ` + "`" + `redirect_url names a port` + "`" + ` or ` + "`" + `a secret cannot be read` + "`" + `, says itself what to do.
 
 `)
 	b.WriteString("The class says who has to act: `operator` is you, `login` is a person who connects the account " +
