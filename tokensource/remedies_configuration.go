@@ -111,7 +111,7 @@ var configurationMistakes = []Remedy{
 			"readable.",
 		Do:   "{value_cure}",
 		Also: []string{"reading token: "},
-		match: byReason("evaluated placeholder", "reading token_param", "no such file or directory", "permission denied",
+		match: byReason("evaluated placeholder", "reading token: ", "reading token_param", "no such file or directory", "permission denied",
 			"cannot find the file"),
 	},
 	{
