@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,29 @@ import (
 )
 
 // Each test is about one threat.
+
+// After an upgrade to h2c, the upstream would answer the request with the token in frames that nothing
+// here reads.
+func TestNoUpgradeToH2C(t *testing.T) {
+	for _, more := range []int{0, 20} { // a small header is copied in another way than a large one
+		for upgrade, passes := range map[string]bool{
+			"h2c": false, "H2C": false, "websocket, h2c": false, "websocket": true,
+		} {
+			for _, key := range []string{"Upgrade", "upgrade"} {
+				up := &upstream{}
+				req := get(t, "https://api.example.com/x")
+				for i := range more {
+					req.Header.Set("X-"+strconv.Itoa(i), "x")
+				}
+				req.Header[key], req.Header["Connection"] = []string{upgrade}, []string{"Upgrade, HTTP2-Settings"}
+				_, _ = send(t, newTransport(t, up, newSource(token(canary, 1))), req)
+				if _, passed := up.last(t).Header[key]; passed != passes {
+					t.Errorf("%s: %s, with %d more fields: passed is %t", key, upgrade, more, passed)
+				}
+			}
+		}
+	}
+}
 
 // A client's "Connection: Authorization" must not remove the injected token, although RFC 9110
 // section 7.6.1 makes proxies remove the fields that Connection names. Traefik (CVE-2021-32813) and

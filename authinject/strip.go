@@ -42,8 +42,8 @@ func foldField(c byte) byte {
 	return '-'
 }
 
-// privateHeader returns a copy of h without the client's credentials. It shares the slices of
-// values, which must not be changed in place.
+// privateHeader returns a copy of h without the client's credentials, and without an upgrade to h2c.
+// It shares the slices of values, which must not be changed in place.
 func (in *Injection) privateHeader(h http.Header) http.Header {
 	const small = 8 // adding a field to a map with fewer fields does not make it grow
 	cloned := len(h) > 0 && len(h) < small
@@ -61,6 +61,8 @@ func (in *Injection) privateHeader(h http.Header) http.Header {
 		case len(key) == len("Connection") && strings.EqualFold(key, "Connection"):
 			values = in.cleanConnection(values)
 			keep = len(values) > 0
+		case len(key) == len("Upgrade") && strings.EqualFold(key, "Upgrade"):
+			keep = !upgradesToH2C(values)
 		case cloned:
 			continue
 		}
@@ -71,6 +73,21 @@ func (in *Injection) privateHeader(h http.Header) http.Header {
 		}
 	}
 	return out
+}
+
+// upgradesToH2C reports whether a client asks for an upgrade to HTTP/2. The upstream would then answer
+// this request, which has the token, in frames that nothing here reads, and serve more requests of
+// the client on the same connection. RFC 9113 section 3.1 has done away with this upgrade, and a server
+// may ignore the field (RFC 9110 section 7.8).
+func upgradesToH2C(lines []string) bool {
+	for _, line := range lines {
+		for protocol := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(protocol), "h2c") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // cleanConnection removes credential fields from the values of Connection. Otherwise the next hop
