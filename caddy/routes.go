@@ -207,40 +207,31 @@ func usesOf(parts ...any) uses {
 	if raw, err := json.Marshal(parts); err == nil {
 		var decoded any
 		_ = json.Unmarshal(raw, &decoded) // Marshal has just written it
-		used.walk(decoded)
+		eachObject(decoded, used.add)
 	}
 	return used
 }
 
-func (u *uses) walk(part any) {
-	switch part := part.(type) {
-	case []any:
-		for _, item := range part {
-			u.walk(item)
-		}
-	case map[string]any:
-		source, _ := part["source"].(string)
-		account, _ := part["account"].(string)
-		if part["protocol"] == "authinject" {
-			u.tokens = append(u.tokens, source)
-		}
-		if part["protocol"] == "authinject" || part["handler"] == "authinject_account" {
-			u.sources[source] = u.sources[source] || account != ""
-		}
-		if handler := part["handler"]; handler == "authinject_connect" || handler == "authinject_ready" {
-			names, _ := part["sources"].([]any)
-			for _, name := range names {
-				shown, _ := name.(string)
-				u.shown = append(u.shown, shown)
-			}
-			u.allShown = u.allShown || handler == "authinject_connect" && len(names) == 0
-		}
-		u.authenticates = u.authenticates || part["handler"] == "authentication"
-		u.guarded = u.guarded || u.authenticates || isForwardAuth(part) || hasAddressMatcher(part)
-		for _, item := range part {
-			u.walk(item)
-		}
+// add adds what an object of a configuration uses, without the objects in it.
+func (u *uses) add(part map[string]any) {
+	source, _ := part["source"].(string)
+	account, _ := part["account"].(string)
+	if part["protocol"] == "authinject" {
+		u.tokens = append(u.tokens, source)
 	}
+	if part["protocol"] == "authinject" || part["handler"] == "authinject_account" {
+		u.sources[source] = u.sources[source] || account != ""
+	}
+	if handler := part["handler"]; handler == "authinject_connect" || handler == "authinject_ready" {
+		names, _ := part["sources"].([]any)
+		for _, name := range names {
+			shown, _ := name.(string)
+			u.shown = append(u.shown, shown)
+		}
+		u.allShown = u.allShown || handler == "authinject_connect" && len(names) == 0
+	}
+	u.authenticates = u.authenticates || part["handler"] == "authentication"
+	u.guarded = u.guarded || u.authenticates || isForwardAuth(part) || hasAddressMatcher(part)
 }
 
 // listensOf returns the addresses that a server listens at. Caddy replaces their placeholders server
