@@ -47,12 +47,12 @@ func (o *occupancy) enterLocked() error {
 	if o.file != nil {
 		return nil
 	}
-	file := openDir(o.dir)
-	if file == nil {
-		return nil
+	_ = os.MkdirAll(o.dir, 0o700) // does nothing if the directory exists; if this fails, Open fails
+	file, err := os.Open(o.dir)
+	if err != nil {
+		return nil //nolint:nilerr // a directory that cannot be locked counts as entered
 	}
-	err := flock(file, syscall.LOCK_SH)
-	if err == nil {
+	if err = flock(file, syscall.LOCK_SH); err == nil {
 		o.file = file
 		return nil
 	}
@@ -61,20 +61,6 @@ func (o *occupancy) enterLocked() error {
 		return fmt.Errorf("storage %s: %w", o.dir, tokensource.ErrClaimed)
 	}
 	return nil // a file system without locks cannot show other processes
-}
-
-// openDir opens a directory, which it makes if it is missing. It returns nil if neither is
-// possible.
-func openDir(dir string) *os.File {
-	if file, err := os.Open(dir); err == nil {
-		return file
-	}
-	_ = os.MkdirAll(dir, 0o700) // if this fails, Open fails
-	file, err := os.Open(dir)
-	if err != nil {
-		return nil
-	}
-	return file
 }
 
 // Claim implements [tokensource.Exclusive].
