@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -74,12 +73,9 @@ type App struct {
 	storageTrouble *recently
 	routes         survey // of the HTTP app; empty until surveyed
 	surveyed       bool
-	// unused are the sources that no route uses, sorted; nil before Start. Events of sources can read
-	// the App meanwhile, so it is a pointer that Provision sets.
-	unused     *atomic.Pointer[[]string]
-	background *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision
-	events     *caddyevents.App
-	ctx        caddy.Context
+	background     *sync.WaitGroup // its goroutines end before Cleanup returns; nil before Provision
+	events         *caddyevents.App
+	ctx            caddy.Context
 }
 
 // CaddyModule returns the Caddy module information.
@@ -93,8 +89,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger, a.background = ctx, ctx.Logger(), new(sync.WaitGroup)
 	a.refusals, a.wanted, a.storageTrouble = newRefusals(a.logger, maps.Keys(a.Sources)), &wanted{logger: a.logger},
 		new(recently)
-	a.unreached, a.unused = newUnreached(a.logger, maps.Keys(a.Sources)), new(atomic.Pointer[[]string])
-	a.lackedScopes = newLackedScopes(a.logger)
+	a.unreached, a.lackedScopes = newUnreached(a.logger, maps.Keys(a.Sources)), newLackedScopes(a.logger)
 	events, err := ctx.App("events")
 	if err != nil {
 		return fmt.Errorf("getting the events app: %w", err)

@@ -44,7 +44,7 @@ func TestNeighbours(t *testing.T) {
 			refusals: newRefusals(zap.NewNop(), sources), unreached: newUnreached(zap.NewNop(), sources),
 			lackedScopes: newLackedScopes(zap.NewNop()),
 		}
-		a.routes.listens = listens
+		a.routes.listens, a.routes.perAccount = listens, map[string]bool{"a": false, "b": false}
 		a.warnOfNeighbours()
 		return a
 	}
@@ -112,6 +112,7 @@ func TestNeighbourThatComesLater(t *testing.T) {
 			lackedScopes: newLackedScopes(zap.NewNop()),
 		}
 		a.routes.listens = map[string][]string{"a": {"127.0.0.1:8080"}}
+		a.routes.perAccount = map[string]bool{"a": false}
 		ready := func() (warnings []string) {
 			t.Helper()
 			virtual.Advance(lookEvery)

@@ -51,13 +51,6 @@ func (r *survey) pagesOf(source string) (urls []string) {
 	return urls
 }
 
-// uses reports whether a handler or a transport uses a source. A handler authinject_ready that
-// names no source does not count, because it reports all sources, used or not.
-func (r *survey) uses(source string, interactive bool) bool {
-	_, used := r.perAccount[source]
-	return used || slices.Contains(r.shown, source) || r.allShown && interactive
-}
-
 // survey returns what the routes of the HTTP app use. The first module of this package in the
 // routes makes the survey when it is provisioned. Caddy deletes the JSON of each module that it has
 // provisioned, so the JSON of all later modules still exists then.

@@ -163,7 +163,7 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
 	}
 	unreached, lacking := a.unreached[st.Source].problems(now), a.lackedScopes.of(st.Source, st.Account, now)
-	for _, problem := range slices.Concat(a.unusedSources(st.Source), unreached, lacking,
+	for _, problem := range slices.Concat(a.unusedProblems(st.Source), unreached, lacking,
 		a.sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}

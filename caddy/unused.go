@@ -19,16 +19,22 @@ const (
 	validated = "validation complete"
 )
 
-// warnOfUnused logs the sources that no route, page or ready handler uses, and notes them for the
-// status. It needs all routes, so it is called after all modules are provisioned.
+// isUsed reports whether a handler or a transport uses a source. A handler authinject_ready that names
+// no source does not count, because it reports all sources, used or not. isUsed needs all routes, so
+// it is called after all modules are provisioned.
+func (a *App) isUsed(source string) bool {
+	_, used := a.routes.perAccount[source]
+	return used || slices.Contains(a.routes.shown, source) ||
+		a.routes.allShown && a.pooled[source].source.Interactive()
+}
+
+// warnOfUnused logs the sources that no route, page or ready handler uses.
 func (a *App) warnOfUnused() {
-	unused := slices.DeleteFunc(slices.Sorted(maps.Keys(a.pooled)), func(name string) bool {
-		return a.routes.uses(name, a.pooled[name].source.Interactive())
-	})
-	a.unused.Store(&unused)
-	for _, name := range unused {
-		a.logger.Warn("no route uses this source, so no request gets its token", zap.String("source", name),
-			zap.String("problem", unusedSource), zap.String("remedy", tokensource.RemedyFor(unusedSource)))
+	for _, name := range slices.Sorted(maps.Keys(a.pooled)) {
+		if !a.isUsed(name) {
+			a.logger.Warn("no route uses this source, so no request gets its token", zap.String("source", name),
+				zap.String("problem", unusedSource), zap.String("remedy", tokensource.RemedyFor(unusedSource)))
+		}
 	}
 }
 
@@ -40,24 +46,12 @@ func (a *App) warnIfValidated() {
 	}
 }
 
-// unusedNames returns the names of the sources that no route uses.
-func (a *App) unusedNames() []string {
-	if a.unused == nil || a.unused.Load() == nil {
-		return nil
-	}
-	return *a.unused.Load()
-}
-
-// unusedSources returns the problems of the named sources that no route uses.
-func (a *App) unusedSources(names ...string) (found []problemStatus) {
-	unused := a.unusedNames()
-	for _, name := range names {
-		if slices.Contains(unused, name) {
-			remedy := tokensource.RemedyFor(unusedSource)
-			text := fmt.Sprintf("token source %q: no route uses this source, so no request gets its token", name)
-			text = withRemedy(text, remedy)
-			found = append(found, problemStatus{unusedSource, tokensource.ClassOperator, text, remedy})
-		}
+// unusedProblems returns the problems of the named sources that no route uses.
+func (a *App) unusedProblems(names ...string) (found []problemStatus) {
+	remedy := tokensource.RemedyFor(unusedSource)
+	for _, name := range slices.DeleteFunc(names, a.isUsed) {
+		text := fmt.Sprintf("token source %q: no route uses this source, so no request gets its token", name)
+		found = append(found, problemStatus{unusedSource, tokensource.ClassOperator, withRemedy(text, remedy), remedy})
 	}
 	return found
 }
