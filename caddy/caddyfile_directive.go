@@ -89,13 +89,13 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 		return nil, fmt.Errorf("authinject %s has the transport authinject already; write 'transport http { … }' "+
 			"for the one inside it, or use reverse_proxy, at %s:%d", t.Source, at.File, at.Line)
 	}
+	unset := unsetAt(at.File, at.Line, t.Source)
 	if len(proxy.Upstreams) == 0 && proxy.DynamicUpstreamsRaw == nil {
 		return nil, fmt.Errorf("authinject %s names no upstreams; write the API's address behind the source's name, "+
-			"such as: authinject %s https://api.example.com%s, at %s:%d", t.Source, t.Source,
-			unsetAt(at.File, at.Line, t.Source, ""), at.File, at.Line)
+			"such as: authinject %s https://api.example.com%s, at %s:%d", t.Source, t.Source, unset, at.File, at.Line)
 	}
 	for _, upstream := range proxy.Upstreams {
-		if unset := unsetAt(at.File, at.Line, t.Source, ""); unset != "" && strings.HasPrefix(upstream.Dial, ":") {
+		if unset != "" && strings.HasPrefix(upstream.Dial, ":") {
 			return nil, fmt.Errorf("authinject %s: upstream %s has no host%s, at %s:%d", t.Source, upstream.Dial, unset,
 				at.File, at.Line)
 		}

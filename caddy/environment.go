@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -60,56 +61,39 @@ func unsetVariables(text string) (list []unsetVariable) {
 	return list
 }
 
-// secretNames has the names of the options whose values are secret. It is filled here, because
-// the parsers in [sourceOptions] use this file.
-var secretNames = make(map[string]bool)
-
-func init() {
-	for _, o := range sourceOptions {
-		secretNames[o.name] = o.secret
-	}
-}
-
 // isSecretLine reports whether a line of a Caddyfile is that of an option with a secret.
 func isSecretLine(line string) bool {
 	words := strings.Fields(line)
-	return len(words) > 0 && secretNames[words[0]]
+	return len(words) > 0 && slices.ContainsFunc(places, func(p place) bool {
+		o, _ := p.options.find(words[0])
+		return o.secret
+	})
 }
 
 // unsetAt returns the part of an error that names the variables in a line of a Caddyfile that are not
-// set: the parser does not see them. If there are none, or the file cannot be read, it returns other.
-// The line must have word, or else the file is another one than the parser reads.
-func unsetAt(file string, line int, word, other string) string {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return other
-	}
+// set: the parser does not see them. It is empty if there are none, or if the file cannot be read. The
+// line must have word, or else the file is another one than the parser reads.
+func unsetAt(file string, line int, word string) (text string) {
+	content, _ := os.ReadFile(file) // a file that cannot be read has no such line
 	lines := strings.Split(string(content), "\n")
 	if line < 1 || line > len(lines) || !strings.Contains(lines[line-1], word) {
-		return other
+		return ""
 	}
-	var parts []string
 	for _, v := range unsetVariables(strings.Repeat("\n", line-1) + lines[line-1]) {
-		parts = append(parts, fmt.Sprintf("; %s; set it%s", v, v.otherwise()))
+		text += fmt.Sprintf("; %s; set it%s", v, v.otherwise())
 	}
-	if parts == nil {
-		return other
-	}
-	return strings.Join(parts, "")
+	return text
 }
 
 // emptied says why a value can be empty that is not empty in the file.
 func emptied(d *caddyfile.Dispenser, option string) string {
-	return unsetAt(d.File(), d.Line(), option, "; if {$NAME} stands there, that environment variable is not set")
+	return cmp.Or(unsetAt(d.File(), d.Line(), option), "; if {$NAME} stands there, that environment variable is not set")
 }
 
 // withUnset adds to an error about the value of an option which environment variables in its line are
 // not set: a part of the value may be missing, as in http://{$HOST}/token.
 func withUnset(err error, d *caddyfile.Dispenser, option string) error {
-	if parts := unsetAt(d.File(), d.Line(), option, ""); parts != "" {
-		return fmt.Errorf("%w%s", err, parts)
-	}
-	return err
+	return fmt.Errorf("%w%s", err, unsetAt(d.File(), d.Line(), option))
 }
 
 // unsetPlaceholder returns the first environment variable in the placeholders of a text that is not
