@@ -77,41 +77,9 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 		return nil, d.Errf("authinject takes no argument here, only a block; unexpected %q", d.Val())
 	}
 	for d.NextBlock(0) {
-		switch d.Val() {
-		case "source":
-		case "encryption_key":
-			if err := encryptionKeys(d, &app.EncryptionKeys); err != nil {
-				return nil, err
-			}
-			continue
-		default:
-			return nil, d.Errf("authinject: %s", appOptions.unknown(d.Val()))
+		if err := appOptions.read(&app, d, "authinject: "); err != nil {
+			return nil, err
 		}
-		at := d.Token()
-		if !d.NextArg() {
-			return nil, d.Err("source needs a name, such as: source orders { ... }")
-		}
-		name := d.Val()
-		if more := len(d.RemainingArgs()); more > 0 {
-			return nil, d.Errf("source takes one name, and there are %d", 1+more)
-		}
-		if err := checkSourceName(name); err != nil {
-			return nil, d.WrapErr(err)
-		}
-		if app.Sources[name] != nil {
-			return nil, d.Errf("source %s is defined twice", name)
-		}
-		p := sourceParser{Source: new(Source), name: name, grants: make(map[string]tokensource.Grant)}
-		for nesting := d.Nesting(); d.NextBlock(nesting); {
-			p.given = append(p.given, d.Token())
-			if err := sourceOptions.read(&p, d, "source "+name+": "); err != nil {
-				return nil, err
-			}
-		}
-		if err := p.finish(at); err != nil {
-			return nil, fmt.Errorf("source %s: %w, at %s", name, err, p.places(err.Error(), at))
-		}
-		app.Sources[name] = p.Source
 	}
 	if d.Val() != "}" {
 		return nil, d.Err("authinject needs a block: authinject { source <name> { ... } }")
@@ -120,7 +88,40 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 }
 
 // appOptions are the options of the global option authinject.
-var appOptions = options{{name: "source"}, {name: "encryption_key"}}
+var appOptions = options{
+	{name: "source", repeat: true, field: "Sources", parse: into(sourceBlock)},
+	{name: "encryption_key", repeat: true, field: "EncryptionKeys", parse: into(encryptionKeys)},
+}
+
+// sourceBlock reads "source <name> { ... }".
+func sourceBlock(d *caddyfile.Dispenser, into *map[string]*Source) error {
+	at := d.Token()
+	if !d.NextArg() {
+		return d.Err("source needs a name, such as: source orders { ... }")
+	}
+	name := d.Val()
+	if more := len(d.RemainingArgs()); more > 0 {
+		return d.Errf("source takes one name, and there are %d", 1+more)
+	}
+	if err := checkSourceName(name); err != nil {
+		return d.WrapErr(err)
+	}
+	if (*into)[name] != nil {
+		return d.Errf("source %s is defined twice", name)
+	}
+	p := sourceParser{Source: new(Source), name: name, grants: make(map[string]tokensource.Grant)}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		p.given = append(p.given, d.Token())
+		if err := sourceOptions.read(&p, d, "source "+name+": "); err != nil {
+			return err
+		}
+	}
+	if err := p.finish(at); err != nil {
+		return fmt.Errorf("source %s: %w, at %s", name, err, p.places(err.Error(), at))
+	}
+	(*into)[name] = p.Source
+	return nil
+}
 
 // sourceParser reads one source block.
 type sourceParser struct {
