@@ -149,7 +149,8 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 				st.Problems[0].Remedy))
 		}
 	}
-	of := slices.Concat(a.unusedProblems(slices.Sorted(maps.Keys(a.pooled))...), a.sharedAddresses(append(a.listens(), askedAt(r)...)))
+	of := slices.Concat(a.unusedProblems(slices.Sorted(maps.Keys(a.pooled))...),
+		a.sharedAddresses(append(a.listens(), askedAt(r)...)))
 	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
 		of = append(of, a.upstreamProblems(name, time.Now())...)
 	}
