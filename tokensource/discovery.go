@@ -50,7 +50,7 @@ func (w *wire) metadata(ctx context.Context, variables map[string]string) (*meta
 			if current {
 				return found, nil // another fetch ended just now
 			}
-			m, failure := w.fetchMetadata(context.WithoutCancel(ctx), issuer)
+			m, failure := w.guardedMetadata(context.WithoutCancel(ctx), issuer)
 			w.tellElsewhere(found.metadata, m)
 			return w.discovered(issuer, m, failure), nil
 		})
@@ -66,6 +66,17 @@ func (w *wire) metadata(ctx context.Context, variables map[string]string) (*meta
 		return nil, &own
 	}
 	return found.metadata, nil
+}
+
+// guardedMetadata is fetchMetadata, and turns a panic of the transport into a failure. singleflight
+// would end the process.
+func (w *wire) guardedMetadata(ctx context.Context, issuer string) (m *metadata, failure *Error) {
+	defer func() {
+		if value := recover(); value != nil {
+			m, failure = nil, panicked(value)
+		}
+	}()
+	return w.fetchMetadata(ctx, issuer)
 }
 
 // discoveredLast returns the result of the last fetch, and whether it is still current.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -83,6 +84,23 @@ func TestPanicInAGrantOrStorage(t *testing.T) {
 		})
 	}
 }
+
+// Metadata is fetched on a goroutine of its own. If the transport panics there, the process lives.
+func TestPanicWhileMetadataIsFetched(t *testing.T) {
+	src := newSource(t, breakingTransport{}, func(cfg *tokensource.Config) {
+		cfg.TokenURL, cfg.Issuer = "", "https://login.example.com"
+	})
+	_, err := src.Token(t.Context())
+	var p *tokensource.PanicError
+	if e := asError(t, err, tokensource.ClassOperator); !errors.As(err, &p) || strings.Contains(e.Error(), "canary") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// breakingTransport panics.
+type breakingTransport struct{}
+
+func (breakingTransport) RoundTrip(*http.Request) (*http.Response, error) { panic("canary") }
 
 // A panic during a login fails the login. A panic while an account is disconnected fails the
 // disconnection, which can be tried again.
