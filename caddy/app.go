@@ -62,7 +62,6 @@ type App struct {
 	EncryptionKeys []string `json:"encryption_keys,omitempty"`
 
 	pooled   map[string]*pooledSource
-	users    map[string]*sourceUser
 	logger   *zap.Logger
 	refusals *refusals
 	// unreached has an entry for each source of the configuration.
@@ -96,7 +95,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.events = events.(*caddyevents.App)
 	a.pooled = make(map[string]*pooledSource)
-	a.users = make(map[string]*sourceUser)
 	if err := firstError(a.registerMetrics(ctx.GetMetricsRegistry()), a.provisionKeys(ctx)); err != nil {
 		return err
 	}
@@ -145,15 +143,13 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("source %s: %w", name, err)
 	}
-	src.encryptionKeys = a.EncryptionKeys
+	src.encryptionKeys, src.storage, src.observe = a.EncryptionKeys, withOccupancy(src.storage), a.observer()
 	a.warnOfSource(ctx, name, src)
-	user := &sourceUser{grant: src.grant, storage: withOccupancy(src.storage), observe: a.observer(),
-		transport: src.transport}
-	pooled, err := acquire(name, src, user)
+	pooled, err := acquire(name, src)
 	if err != nil {
 		return err // it names the source
 	}
-	a.pooled[name], a.users[name] = pooled, user
+	a.pooled[name] = pooled
 	return nil
 }
 
@@ -162,7 +158,7 @@ func (a *App) provisionSource(ctx caddy.Context, name string) error {
 // configuration may never start. If another app fails to start, Cleanup gives them back.
 func (a *App) Start() error {
 	for name, pooled := range a.pooled {
-		if err := pooled.promote(a.users[name]); err != nil {
+		if err := pooled.promote(a.Sources[name]); err != nil {
 			return err
 		}
 		if !a.perRequest(name) {
@@ -254,7 +250,7 @@ func (a *App) Cleanup() error {
 	}
 	var failed error
 	for name, pooled := range a.pooled {
-		failed = errors.Join(failed, release(pooled, a.users[name]))
+		failed = errors.Join(failed, release(pooled, a.Sources[name]))
 	}
 	if failed != nil {
 		return fmt.Errorf("closing token sources: %w", failed)

@@ -73,7 +73,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		}
 	}
 	p := doctor.Patient{
-		Config: src.tokenConfig(name, a.users[name]), GrantName: src.grantName, Account: account,
+		Config: src.tokenConfig(name), GrantName: src.grantName, Account: account,
 		Injection: src.injection, Configured: src.Destinations, Secrets: src.doctorSecrets(),
 		PerAccount: a.around.perAccount[name], Preset: src.destinations.preset,
 	}

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/caddyserver/certmagic"
-
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/shell"
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -39,10 +37,8 @@ func (c *commandConfig) loadToWrite(ctx context.Context, command, only string) (
 
 // directoryOf returns the directory of a storage, or an empty text if it is not a directory.
 func directoryOf(storage tokensource.Storage) string {
-	if files, ok := storage.(*certmagic.FileStorage); ok {
-		return files.Path
-	}
-	return ""
+	files, _ := storage.(occupied)
+	return files.directory
 }
 
 // users returns what is known of the users of this command and of the running server.

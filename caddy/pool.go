@@ -36,15 +36,7 @@ type pooledSource struct {
 	// users are the configurations that hold the source. The source uses the last element. A new
 	// configuration is inserted at the front when it is provisioned, because it may fail to start.
 	// It moves to the end when it starts.
-	users []*sourceUser
-}
-
-// sourceUser is the part of a configuration that a source uses while that configuration is loaded.
-type sourceUser struct {
-	grant     tokensource.Grant
-	storage   tokensource.Storage
-	observe   tokensource.Observer
-	transport *tokenTransport // nil: the source has none
+	users []*Source
 }
 
 // occupied is a storage in a directory, with this process's registration as a user of the
@@ -52,26 +44,27 @@ type sourceUser struct {
 type occupied struct {
 	tokensource.Storage
 	tokensource.Exclusive
+	directory string
 }
 
 // withOccupancy returns a storage that also implements [tokensource.Exclusive], if storage is a
 // directory. Otherwise it returns storage.
 func withOccupancy(storage tokensource.Storage) tokensource.Storage {
 	if files, ok := storage.(*certmagic.FileStorage); ok {
-		return occupied{storage, occupancyOf(files.Path)}
+		return occupied{storage, occupancyOf(files.Path), files.Path}
 	}
 	return storage
 }
 
 // acquire returns the pooled source for cfg, and makes it if no configuration has it yet. Each
 // acquire needs one release.
-func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) {
+func acquire(name string, cfg *Source) (*pooledSource, error) {
 	key := poolKey(name, cfg)
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
-		pooled := &pooledSource{key: key, users: []*sourceUser{user}}
-		whole := cfg.tokenConfig(name, user)
-		if user.transport != nil {
-			pooled.transport.Store(user.transport)
+		pooled := &pooledSource{key: key, users: []*Source{cfg}}
+		whole := cfg.tokenConfig(name)
+		if cfg.transport != nil {
+			pooled.transport.Store(cfg.transport)
 			whole.Transport = &pooled.transport
 		}
 		source, err := tokensource.New(whole)
@@ -84,18 +77,18 @@ func acquire(name string, cfg *Source, user *sourceUser) (*pooledSource, error) 
 	pooled := value.(*pooledSource)
 	pooled.mu.Lock()
 	defer pooled.mu.Unlock()
-	if !slices.Contains(pooled.users, user) {
-		pooled.users = slices.Insert(pooled.users, 0, user)
+	if !slices.Contains(pooled.users, cfg) {
+		pooled.users = slices.Insert(pooled.users, 0, cfg)
 	}
 	return pooled, nil
 }
 
-// promote makes the source use the configuration of user, which starts now.
-func (p *pooledSource) promote(user *sourceUser) error {
+// promote makes the source use the configuration cfg, which starts now.
+func (p *pooledSource) promote(cfg *Source) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.users = append(slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user }), user)
-	if storage, ok := user.storage.(tokensource.Exclusive); ok && p.source.Traits().Stored {
+	p.users = append(slices.DeleteFunc(p.users, func(u *Source) bool { return u == cfg }), cfg)
+	if storage, ok := cfg.storage.(tokensource.Exclusive); ok && p.source.Traits().Stored {
 		_ = storage.Enter() // the source tries again, and reports the error, before it sends a refresh token
 	}
 	return p.rebind()
@@ -103,17 +96,17 @@ func (p *pooledSource) promote(user *sourceUser) error {
 
 // rebind makes the source use the last element of users.
 func (p *pooledSource) rebind() error {
-	user := p.users[len(p.users)-1]
-	p.transport.Store(user.transport)
-	return p.source.Rebind(user.grant, user.storage, user.observe)
+	cfg := p.users[len(p.users)-1]
+	p.transport.Store(cfg.transport)
+	return p.source.Rebind(cfg.grant, cfg.storage, cfg.observe)
 }
 
 // release releases a pooled source. The last release closes the source.
-func release(p *pooledSource, user *sourceUser) error {
+func release(p *pooledSource, cfg *Source) error {
 	p.mu.Lock()
 	var failed error
 	if len(p.users) > 1 { // the only user stays, because a running refresh still stores through it
-		p.users = slices.DeleteFunc(p.users, func(u *sourceUser) bool { return u == user })
+		p.users = slices.DeleteFunc(p.users, func(u *Source) bool { return u == cfg })
 		failed = p.rebind()
 	}
 	p.mu.Unlock()

@@ -190,6 +190,7 @@ type Source struct {
 	preset         provider.Preset
 	perAccount     []provider.Variable // the variables that each account has for itself
 	encryptionKeys []string            // of the app
+	observe        tokensource.Observer
 }
 
 // Param is a parameter of a token or authorization request.

@@ -9,15 +9,14 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// tokenConfig returns the whole configuration of the source of package tokensource. What belongs to
-// one loaded configuration comes from user.
-func (s *Source) tokenConfig(name string, user *sourceUser) tokensource.Config {
+// tokenConfig returns the whole configuration of the source of package tokensource.
+func (s *Source) tokenConfig(name string) tokensource.Config {
 	cfg := s.resolved
 	cfg.Name, cfg.Variables = name, s.perAccount
-	cfg.Grant, cfg.Storage, cfg.Observer = user.grant, user.storage, user.observe
+	cfg.Grant, cfg.Storage, cfg.Observer = s.grant, s.storage, s.observe
 	cfg.EncryptionKeys = values(s.encryptionKeys)
-	if user.transport != nil {
-		cfg.Transport = user.transport
+	if s.transport != nil {
+		cfg.Transport = s.transport
 	}
 	return cfg
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -254,8 +253,8 @@ const (
 
 // storageName names a storage to a person.
 func storageName(storage tokensource.Storage) string {
-	if files, ok := storage.(*certmagic.FileStorage); ok {
-		return files.Path
+	if files, ok := storage.(occupied); ok {
+		return files.directory
 	}
 	if named, ok := storage.(fmt.Stringer); ok {
 		return named.String()
