@@ -37,25 +37,34 @@ func (c *commandConfig) adminAddress() (string, error) {
 	return caddycmd.DetermineAdminAPIAddress("", raw, c.file, "")
 }
 
-// adminError is an error that the admin API answered.
-type adminError struct{ text string }
-
-func (e adminError) Error() string { return e.text }
+// accountPath returns the path of an account in the admin API, or of the source if account is empty.
+func accountPath(source, account string) string {
+	path := adminBase + "sources/" + pathSegment(source)
+	if account != "" {
+		path += "/" + pathSegment(account)
+	}
+	return path
+}
 
 // getAdmin reads an answer of the admin API at an address into a value.
 func getAdmin(ctx context.Context, address, path string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() {
+	return within(ctx, adminTimeout, func(context.Context) error {
 		res, err := caddycmd.AdminAPIRequest(address, http.MethodGet, path, nil, nil)
 		if err != nil {
-			done <- answerError(err)
-			return
+			return answerError(err)
 		}
 		defer res.Body.Close()
-		done <- json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(into)
-	}()
+		return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(into)
+	})
+}
+
+// within calls do, and returns when do has ended or the time is over. Requests to the admin API do not
+// end with a context.
+func within(ctx context.Context, limit time.Duration, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- do(ctx) }()
 	select {
 	case err := <-done:
 		return err
@@ -64,12 +73,12 @@ func getAdmin(ctx context.Context, address, path string, into any) error {
 	}
 }
 
-// answerError returns the error that the admin API answered, or err if it did not answer.
+// answerError returns the [caddy.APIError] that the admin API answered, or err if it did not answer.
 func answerError(err error) error {
 	at := strings.IndexByte(err.Error(), '{')
 	var answer caddy.APIError
 	if at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &answer) == nil && answer.Message != "" {
-		return adminError{answer.Message}
+		return answer
 	}
 	return err
 }
@@ -82,7 +91,7 @@ func (e unansweredError) Unwrap() error { return e.error }
 // notRunning says why a server at an address was not asked.
 func notRunning(address string, err error) string {
 	switch {
-	case errors.As(err, new(adminError)):
+	case errors.As(err, new(caddy.APIError)):
 		return fmt.Sprintf("the server at %s answers: %v", address, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Sprintf("the admin API at %s does not answer", address)
@@ -95,19 +104,14 @@ func notRunning(address string, err error) string {
 // postAccount asks the running server to refresh or sync an account. It returns the account's state
 // afterwards, or why that failed.
 func postAccount(address, source, account, action string) (st accountStatus, err error) {
-	path := adminBase + "sources/" + pathSegment(source)
-	if account != "" {
-		path += "/" + pathSegment(account)
-	}
-	path += "/" + action
-	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, path, nil, nil)
+	res, err := caddycmd.AdminAPIRequest(address, http.MethodPost, accountPath(source, account)+"/"+action, nil, nil)
 	if err != nil {
 		// The error ends with the server's answer, as JSON.
 		if at := strings.IndexByte(err.Error(), '{'); at >= 0 && json.Unmarshal([]byte(err.Error()[at:]), &st) == nil &&
 			st.Error != "" {
 			return st, errors.New(st.Error)
 		}
-		if answer := answerError(err); errors.As(answer, new(adminError)) {
+		if answer := answerError(err); errors.As(answer, new(caddy.APIError)) {
 			return st, answer
 		}
 		return st, unansweredError{fmt.Errorf("%s; start the server with caddy run, "+

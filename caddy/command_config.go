@@ -183,13 +183,8 @@ func (e misspelledAppError) Error() string {
 	return fmt.Sprintf("%s configures no token sources: Caddy has no app %s (did you mean authinject?)", e.file, e.name)
 }
 
-// noCaddyfileError is the error of a command that names no configuration where no Caddyfile is.
-type noCaddyfileError struct{}
-
-func (noCaddyfileError) Error() string {
-	return "there is no Caddyfile in the working directory; name the configuration with --config"
-}
-func (noCaddyfileError) Unwrap() error { return os.ErrNotExist }
+// errNoCaddyfile is the error of a command that names no configuration where no Caddyfile is.
+var errNoCaddyfile = errors.New("there is no Caddyfile in the working directory; name the configuration with --config")
 
 // unreadableError is the error about a configuration file that cannot be read.
 type unreadableError struct{ err error }
@@ -206,7 +201,7 @@ func (c *commandConfig) read() (raw []byte, err error) {
 	if c.file == "" {
 		c.file = defaultConfig
 		if _, err := os.Stat(c.file); errors.Is(err, os.ErrNotExist) {
-			return nil, noCaddyfileError{}
+			return nil, errNoCaddyfile
 		}
 	}
 	body, err := os.ReadFile(c.file)

@@ -39,7 +39,7 @@ func (c *commandConfig) misconfigured(report *doctor.Report, err error, validate
 		step.Remedy = strings.Join(remedies, "; ")
 	case errors.As(err, &misspelled):
 		step.Remedy = fmt.Sprintf("write apps.authinject in place of apps.%s in %s", misspelled.name, c.file)
-	case errors.As(err, new(noCaddyfileError)), unreadable && errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, errNoCaddyfile), unreadable && errors.Is(err, fs.ErrNotExist):
 		step.Remedy = "run doctor where the Caddyfile is, or name the configuration with --config; caddy authinject init writes one"
 	case unreadable && errors.Is(err, fs.ErrPermission):
 		step.Remedy = "let this user read " + c.file

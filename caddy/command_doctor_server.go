@@ -75,7 +75,7 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 		}
 		addresses := ask()
 		// Something at the address of the admin API that does not answer as one is another program.
-		refuses := errors.As(err, new(adminError))
+		refuses := errors.As(err, new(caddy.APIError))
 		return addresses[l.Address], err == nil || l.Admin() && !refuses
 	}
 	server.Foreign = func() bool {

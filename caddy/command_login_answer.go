@@ -135,12 +135,12 @@ func (l *terminalLogin) failedElsewhere(ctx context.Context, login *tokensource.
 	}
 	var source sourceStatus
 	var named accountStatus
-	path := adminBase + "sources/" + pathSegment(l.Name)
+	path := accountPath(l.Name, l.account)
 	// If the server does not answer, nothing is known of the login, and the caller goes on waiting.
 	if l.account == "" {
 		_ = getAdmin(ctx, l.server, path, &source)
 	} else {
-		_ = getAdmin(ctx, l.server, path+"/"+pathSegment(l.account), &named)
+		_ = getAdmin(ctx, l.server, path, &named)
 	}
 	failed := named.LastLogin
 	for _, st := range source.Accounts {

@@ -67,27 +67,17 @@ const syncTimeout = 5 * time.Second
 // stopped makes the server at address read the storage, and reports whether the server then stopped
 // using the account's token.
 func stopped(ctx context.Context, address, source, account string) bool {
-	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
-	defer cancel()
-	done := make(chan bool, 1)
-	go func() {
+	return within(ctx, syncTimeout, func(ctx context.Context) error {
 		for {
 			st, err := postAccount(address, source, account, "sync")
 			if err != nil || st.Disconnected && !st.Live {
-				done <- err == nil
-				return
+				return err
 			}
 			select {
 			case <-time.After(100 * time.Millisecond): // the server finishes a refresh
 			case <-ctx.Done():
-				return
+				return ctx.Err()
 			}
 		}
-	}()
-	select {
-	case stopped := <-done:
-		return stopped
-	case <-ctx.Done():
-		return false
-	}
+	}) == nil
 }

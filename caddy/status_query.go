@@ -236,7 +236,7 @@ func (q *statusQuery) askServer(ctx context.Context, at string,
 	case why == "" && q.one && len(list) == 0 && q.source != "":
 		// The list of a source is limited.
 		var st accountStatus
-		if err := getAdmin(ctx, at, adminBase+"sources/"+pathSegment(q.source)+"/"+pathSegment(q.account), &st); err != nil {
+		if err := getAdmin(ctx, at, accountPath(q.source, q.account), &st); err != nil {
 			return nil, "", err
 		}
 		st.From = fromServer
