@@ -255,9 +255,7 @@ func (a *App) serveSource(w http.ResponseWriter, r *http.Request, name string, r
 	if err != nil {
 		status = http.StatusBadGateway
 	}
-	st := found.Status()
-	return answerJSON(w, status, a.accountStatus(st, cfg.grantName).detailed(st, wantsDetails(r)).logins(r.Context(),
-		pooled.source))
+	return answerJSON(w, status, a.fullStatus(r.Context(), found.Status(), wantsDetails(r)))
 }
 
 // wantsDetails reports whether the request asks for what the provider says.
@@ -276,8 +274,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) sourc
 	pooled, cfg := a.pooled[name], a.Sources[name]
 	st := sourceStatus{Source: name, Grant: cfg.grantName, Accounts: []accountStatus{}}
 	if unnamed := pooled.source.Account("").Status(); !a.routes.perAccount[name] || unnamed.Generation > 0 {
-		st.Accounts = append(st.Accounts, a.accountStatus(unnamed, cfg.grantName).detailed(unnamed, details).logins(ctx,
-			pooled.source))
+		st.Accounts = append(st.Accounts, a.fullStatus(ctx, unnamed, details))
 	}
 	names, err := pooled.source.Accounts(ctx)
 	if err != nil {
@@ -293,8 +290,7 @@ func (a *App) sourceStatus(ctx context.Context, name string, details bool) sourc
 		if known, loaded := pooled.source.Loaded(account); loaded {
 			stored = known.Status()
 		}
-		st.Accounts = append(st.Accounts, a.accountStatus(stored, cfg.grantName).detailed(stored, details).logins(ctx,
-			pooled.source))
+		st.Accounts = append(st.Accounts, a.fullStatus(ctx, stored, details))
 	}
 	for _, account := range asked {
 		_, err := pooled.source.Lookup(ctx, account)

@@ -232,12 +232,14 @@ func withRemedy(text, remedy string) string {
 // withoutRemedy removes a remedy from the end of a text. It is for places that show the remedy apart.
 func withoutRemedy(text, remedy string) string { return strings.TrimSuffix(text, ": "+remedy) }
 
-// detailed returns s with what the provider said.
-func (s accountStatus) detailed(st tokensource.Status, details bool) accountStatus {
+// fullStatus returns accountStatus with the logins of the account and, if details is true, with what
+// the provider said.
+func (a *App) fullStatus(ctx context.Context, st tokensource.Status, details bool) accountStatus {
+	s := a.accountStatus(st, a.Sources[st.Source].grantName)
 	if details && st.Err != nil {
 		s.ProviderSaid = st.Err.ProviderSaid()
 	}
-	return s
+	return s.logins(ctx, a.pooled[st.Source].source)
 }
 
 // The exit statuses of `caddy authinject status`.
