@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/authinject/caddy-authinject/authinject"
@@ -57,26 +58,19 @@ type destinations struct {
 func (s *Source) parseDestinations() (destinations, error) {
 	d := destinations{preset: s.destinationsFrom}
 	resolved := make([]string, len(s.Destinations))
-	perAccount := false
 	examples := make([]string, len(s.Destinations))
 	for i, configured := range s.Destinations {
 		text, err := s.resolveURL(configured)
 		if err != nil {
 			return d, err
 		}
-		resolved[i], examples[i] = text, text
-		for _, v := range s.perAccount {
-			if strings.Contains(text, "{"+v.Name+"}") {
-				perAccount = true
-				examples[i] = strings.ReplaceAll(examples[i], "{"+v.Name+"}", v.Example)
-			}
-		}
+		resolved[i], examples[i] = text, withExamples(s.perAccount, text)
 	}
 	parsed, err := authinject.ParseDestinations(examples...)
 	if err != nil {
 		return d, err
 	}
-	if !perAccount {
+	if slices.Equal(examples, resolved) { // they hold no variable of an account
 		d.fixed = parsed.WithPreset(d.preset)
 		return d, nil
 	}

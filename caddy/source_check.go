@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/authinject/caddy-authinject/tokensource"
+	"github.com/authinject/caddy-authinject/tokensource/provider"
 )
 
 // validate makes the checks that need no network and no value of a placeholder, so that the
@@ -74,9 +75,7 @@ func (s *Source) checkPlaceholders() error {
 // placeholder.
 func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 	cfg, err := s.config(func(text string) (string, error) {
-		for _, v := range s.preset.Variables {
-			text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
-		}
+		text = withExamples(s.preset.Variables, text)
 		if hasPlaceholder(text) {
 			return placeholderExample, checkPlaceholders(text)
 		}
@@ -84,6 +83,14 @@ func (s *Source) example(grant tokensource.Grant) (tokensource.Config, error) {
 	})
 	cfg.Name, cfg.Grant, cfg.ClientID = "example", grant, s.ClientID
 	return cfg, err
+}
+
+// withExamples returns text with an example for each of the variables.
+func withExamples(variables []provider.Variable, text string) string {
+	for _, v := range variables {
+		text = strings.ReplaceAll(text, "{"+v.Name+"}", v.Example)
+	}
+	return text
 }
 
 // placeholderExample replaces a URL with a placeholder, whose value is not known yet.
