@@ -19,23 +19,20 @@ type completion = func(cmd *cobra.Command, args []string, start string) ([]strin
 
 // completeOne completes the only argument of a command.
 func completeOne(words func() []string) completion {
-	return func(_ *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return beginningWith(start, words()), cobra.ShellCompDirectiveNoFileComp
+		return completeFlag(words)(cmd, args, start)
 	}
 }
 
 // completeFlag completes the value of a flag.
 func completeFlag(words func() []string) completion {
 	return func(_ *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
-		return beginningWith(start, words()), cobra.ShellCompDirectiveNoFileComp
+		beginning := slices.DeleteFunc(words(), func(word string) bool { return !strings.HasPrefix(word, start) })
+		return beginning, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-func beginningWith(start string, words []string) []string {
-	return slices.DeleteFunc(words, func(word string) bool { return !strings.HasPrefix(word, start) })
 }
 
 // completeSources completes the names of the configured sources. If login is true, it completes
