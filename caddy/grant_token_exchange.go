@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"regexp"
@@ -109,10 +110,7 @@ func (g *TokenExchangeGrant) Provision(caddy.Context) error {
 
 // Subject returns the placeholder of the caller's token.
 func (g *TokenExchangeGrant) Subject() string {
-	if g.SubjectToken == "" {
-		return defaultSubject
-	}
-	return g.SubjectToken
+	return cmp.Or(g.SubjectToken, defaultSubject)
 }
 
 // defaultSubject is where a caller's token is, unless a grant says otherwise.

@@ -76,12 +76,7 @@ func (n *neighbours) added(addresses []string) (fresh []string) {
 	return fresh
 }
 
-// sharedText says that other processes have an address, too.
-func sharedText(address string, others []string) string {
-	return sharedBegin(address) + ", and gets a part of the requests: " + strings.Join(others, ", ")
-}
-
-// sharedBegin is the beginning of [sharedText].
+// sharedBegin is the beginning of the error about an address that another process has, too.
 func sharedBegin(address string) string {
 	return "another process listens at the same address " + address
 }
@@ -108,8 +103,8 @@ func (a *App) sharedAddresses(addresses []string) (found []problemStatus) {
 			a.logger.Info("no other process listens at the address any more", at)
 		}
 		if len(others) > 0 {
-			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator,
-				withRemedy(sharedText(address, others), remedy), remedy})
+			text := sharedBegin(address) + ", and gets a part of the requests: " + strings.Join(others, ", ")
+			found = append(found, problemStatus{sharedAddress, tokensource.ClassOperator, withRemedy(text, remedy), remedy})
 		}
 	}
 	return found
