@@ -19,14 +19,6 @@ import (
 // probeTimeout limits the request to the upstream.
 const probeTimeout = 20 * time.Second
 
-// refused returns the error about a token that the upstream refused, or nil if a new token can be
-// requested.
-func (x *exam) refused(account *tokensource.Account) *tokensource.Error {
-	st := account.Status()
-	st.Refused = true
-	return st.Refusal()
-}
-
 // probe requests a URL of the upstream with the token. The request goes through an
 // [authinject.Transport], as in the proxy. It checks the destination. TLS settings and proxy are
 // those of the route to the upstream. If no route has the upstream, the TLS settings are the
@@ -96,9 +88,11 @@ func (x *exam) probe(ctx context.Context, account *tokensource.Account) {
 	}
 	answer := fmt.Sprintf("%s answered %d to a request with the token", origin(target), resp.StatusCode)
 	skewed, clocks := x.skewOf(resp)
+	st := account.Status()
+	st.Refused = true
+	refusal := st.Refusal() // of a token that the upstream refused; nil if a new token can be requested
 	switch status := resp.StatusCode; {
-	case status == http.StatusUnauthorized && x.refused(account) != nil:
-		refusal := x.refused(account)
+	case status == http.StatusUnauthorized && refusal != nil:
 		x.fail("upstream", answer+": "+refusal.What()+complaint(resp)+skewed, clocks+refusal.Remedy())
 	case status == http.StatusUnauthorized:
 		x.fail("upstream", answer+": it rejected the token"+complaint(resp)+skewed,

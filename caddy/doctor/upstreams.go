@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/authinject/caddy-authinject/authinject"
+	"github.com/authinject/caddy-authinject/internal/host"
 )
 
 // Upstream is an upstream of a route.
@@ -126,16 +127,4 @@ func (x *exam) changeUpstream(u Upstream, to string) {
 	x.report.Change(Change{In: "the site", Remove: directive + u.Address, Add: directive + to})
 }
 
-func origin(t authinject.Target) string {
-	if t.Network == "unix" {
-		return "unix/" + t.Host
-	}
-	text := t.Scheme + "://" + t.Host
-	if strings.Contains(t.Host, ":") {
-		text = t.Scheme + "://[" + t.Host + "]"
-	}
-	if t.Port != "" && (t.Scheme != "https" || t.Port != "443") && (t.Scheme != "http" || t.Port != "80") {
-		text += ":" + t.Port
-	}
-	return text
-}
+func origin(t authinject.Target) string { return host.WithoutDefaultPort(t.String()) }
