@@ -102,10 +102,7 @@ func (c *Client) get(ctx context.Context, at string, limit int64) (*answer, erro
 	return &answer{resp.StatusCode, resp.Header, body}, nil
 }
 
-// sameURL reports whether two URLs are the same: to the letter, but for the slash that a URL
-// without a path has when it is requested.
-func sameURL(a, b string) bool { return a == b || withPath(a) == withPath(b) }
-
+// withPath returns a URL with the slash that a URL without a path has when it is requested.
 func withPath(raw string) string {
 	if u, err := url.Parse(raw); err == nil && u.Path == "" && u.RawQuery == "" {
 		return raw + "/"

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -67,18 +68,13 @@ func SourceName(api string) string {
 	return name
 }
 
-// variable returns the name of an environment variable for the source.
+// noVariable matches what cannot be in the name of an environment variable in upper case.
+var noVariable = regexp.MustCompile(`[^A-Z0-9]`)
+
+// variable returns the name of an environment variable for the source, whose name is safe.
 func (p *Plan) variable(what string) string {
-	name := strings.Map(func(c rune) rune {
-		switch {
-		case c >= 'a' && c <= 'z':
-			return c - 'a' + 'A'
-		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-			return c
-		}
-		return '_'
-	}, p.Source)
-	if name != "" && name[0] >= '0' && name[0] <= '9' {
+	name := noVariable.ReplaceAllString(strings.ToUpper(p.Source), "_")
+	if name[0] >= '0' && name[0] <= '9' {
 		name = "API_" + name
 	}
 	return name + "_" + what

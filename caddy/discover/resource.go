@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,9 +54,7 @@ func (c *Client) Ask(ctx context.Context, api string) (*Challenge, error) {
 			continue
 		}
 		found.Bearer = true
-		if at := one.Params["resource_metadata"]; found.Metadata == "" {
-			found.Metadata = at
-		}
+		found.Metadata = cmp.Or(found.Metadata, one.Params["resource_metadata"])
 		if len(found.Scopes) == 0 {
 			found.Scopes = slices.DeleteFunc(strings.Fields(one.Params["scope"]), isNoScope)
 		}
@@ -87,7 +86,7 @@ func (c *Client) Resource(ctx context.Context, api string) (*Resource, error) {
 	}
 	for _, place := range places {
 		found, err := c.resource(ctx, place[0], place[1])
-		if err == nil || !isMissing(err) {
+		if err == nil || !errors.As(err, new(missingError)) {
 			return found, err
 		}
 	}
@@ -102,7 +101,7 @@ func (c *Client) resource(ctx context.Context, at, resource string) (*Resource, 
 	if found.Resource == "" {
 		return nil, fmt.Errorf("the metadata at %s names no resource (RFC 9728 section 3.3 requires it)", at)
 	}
-	if !sameURL(found.Resource, resource) {
+	if withPath(found.Resource) != withPath(resource) {
 		hint := ""
 		if host.Origin(found.Resource) == host.Origin(resource) && shown(found.Resource) == found.Resource {
 			hint = "; if that is the API, name it: caddy authinject init " + found.Resource

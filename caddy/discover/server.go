@@ -80,7 +80,7 @@ func (c *Client) Server(ctx context.Context, issuer string) (*Server, error) {
 		if err == nil {
 			return found, nil
 		}
-		if failure == nil || isMissing(failure) {
+		if failure == nil || errors.As(failure, new(missingError)) {
 			failure = err
 		}
 	}
@@ -117,11 +117,6 @@ func (c *Client) serverAt(ctx context.Context, at, issuer string) (*Server, erro
 type missingError struct{ at string }
 
 func (e missingError) Error() string { return "there is no metadata at " + e.at }
-
-func isMissing(err error) bool {
-	_, missing := err.(missingError) //nolint:errorlint // it is never wrapped
-	return missing
-}
 
 // missingStatuses are the answers of a server that has no metadata at an address. Metadata is
 // public, so an address that asks for credentials has none.
