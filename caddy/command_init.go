@@ -84,7 +84,7 @@ func (r *initRun) run(ctx context.Context) error {
 			return fmt.Errorf("%s exists already; name a new file", r.output)
 		}
 	}
-	listenHost, port, err := (&proxyFlags{from: r.from}).listen()
+	listenHost, port, err := listenAddress(r.from)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,14 +19,13 @@ import (
 
 // proxyFlags are the flags of the proxy command that become lines of a Caddyfile.
 type proxyFlags struct {
-	from, to  string
-	source    map[string]*[]string // the values of each option
-	directive map[string]*[]string
-	vars      []string
+	from, to string
+	options  map[string]*[]string // the values of each option of the source and of the directive
+	vars     []string
 }
 
 func proxyCommand() *cobra.Command {
-	f := proxyFlags{source: make(map[string]*[]string), directive: make(map[string]*[]string)}
+	f := proxyFlags{options: make(map[string]*[]string)}
 	var onlyPrint bool
 	cmd := &cobra.Command{
 		Use:   "proxy --to <upstream> [options of a source]",
@@ -70,14 +71,9 @@ that does the same as the command.`,
 	flags.StringArrayVar(&f.vars, "var", nil, "A variable of the provider, as `name=value`, such as deployment=acme; "+
 		"may be repeated")
 	flags.BoolVar(&onlyPrint, "print", false, "Only print the Caddyfile")
-	for _, o := range sourceOptions {
+	for _, o := range slices.Concat(sourceOptions, directiveOptions) {
 		if o.args != "" && !strings.HasSuffix(o.args, " { ... }") { // a flag has a value, and no block
-			f.source[o.name] = o.addFlag(cmd)
-		}
-	}
-	for _, o := range directiveOptions {
-		if o.args != "" {
-			f.directive[o.name] = o.addFlag(cmd)
+			f.options[o.name] = o.addFlag(cmd)
 		}
 	}
 	if err := completeValues(cmd); err != nil {
@@ -149,7 +145,7 @@ func flagName(option string) string { return strings.ReplaceAll(option, "_", "-"
 
 // caddyfile returns the Caddyfile of the flags.
 func (f *proxyFlags) caddyfile() (string, error) {
-	host, port, err := f.listen()
+	host, port, err := listenAddress(f.from)
 	if err != nil {
 		return "", err
 	}
@@ -161,7 +157,7 @@ func (f *proxyFlags) caddyfile() (string, error) {
 	}
 	var b strings.Builder
 	b.WriteString("{\n\tadmin off\n\tauthinject {\n\t\tsource proxy {\n")
-	if err := f.write(&b, "\t\t\t", f.source, sourceOptions); err != nil {
+	if err := f.write(&b, "\t\t\t", sourceOptions); err != nil {
 		return "", err
 	}
 	fmt.Fprintf(&b, "\t\t}\n\t}\n}\n\nhttp://:%s {\n\tbind %s\n", port, host)
@@ -169,7 +165,7 @@ func (f *proxyFlags) caddyfile() (string, error) {
 		b.WriteString("\tauthinject_connect /connect*\n")
 	}
 	fmt.Fprintf(&b, "\tauthinject proxy %s {\n", f.to)
-	if err := f.write(&b, "\t\t", f.directive, directiveOptions); err != nil {
+	if err := f.write(&b, "\t\t", directiveOptions); err != nil {
 		return "", err
 	}
 	b.WriteString("\t}\n}\n")
@@ -177,12 +173,12 @@ func (f *proxyFlags) caddyfile() (string, error) {
 }
 
 // write writes the lines of the options that are given.
-func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*[]string, known options) error {
+func (f *proxyFlags) write(b *strings.Builder, indent string, known options) error {
 	for _, o := range known {
-		if given[o.name] == nil {
+		if f.options[o.name] == nil {
 			continue
 		}
-		for _, value := range *given[o.name] {
+		for _, value := range *f.options[o.name] {
 			switch {
 			case strings.ContainsAny(value, "\r\n"):
 				return fmt.Errorf("--%s must be one line", flagName(o.name))
@@ -208,26 +204,24 @@ func (f *proxyFlags) write(b *strings.Builder, indent string, given map[string]*
 	return nil
 }
 
-// listen returns the address to listen on: on loopback, unless the flag has another host.
-func (f *proxyFlags) listen() (host, port string, err error) {
-	from := f.from
+// listenAddress returns the address to listen on: on loopback, unless the flag --from has another
+// host.
+func listenAddress(from string) (host, port string, err error) {
+	address := from
 	if !strings.Contains(from, ":") {
-		from = ":" + from
+		address = ":" + from
 	}
-	if host, port, err = net.SplitHostPort(from); err != nil || port == "" {
+	if host, port, err = net.SplitHostPort(address); err != nil || port == "" {
 		return "", "", fmt.Errorf("--from %q is not an address; "+
-			"allowed are host:port, such as 127.0.0.1:8080, and a port", f.from)
+			"allowed are host:port, such as 127.0.0.1:8080, and a port", from)
 	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	return host, port, nil
+	return cmp.Or(host, "127.0.0.1"), port, nil
 }
 
 // interactive reports whether a person connects the account.
 func (f *proxyFlags) interactive() bool {
 	first := func(option string) string {
-		if values := *f.source[option]; len(values) > 0 {
+		if values := *f.options[option]; len(values) > 0 {
 			return values[0]
 		}
 		return ""
@@ -258,7 +252,7 @@ func adaptFlags(text string) ([]byte, error) {
 
 // run serves until a signal ends it.
 func (f *proxyFlags) run(raw []byte) error {
-	host, port, err := f.listen()
+	host, port, err := listenAddress(f.from)
 	if err != nil {
 		return err
 	}
