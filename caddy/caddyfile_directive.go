@@ -80,7 +80,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	proxy := new(reverseproxy.Handler)
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(rest)); err != nil {
-		return nil, suggestSubdirective(err, ofProxy(rest))
+		return nil, suggestSubdirective(err, rest)
 	}
 	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func (t *Transport) unmarshalInner(d *caddyfile.Dispenser) error {
 	}
 	mod, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+name)
 	if err != nil {
-		return suggestSubdirective(err, ofHTTPTransport)
+		return suggestSubdirective(err, nil)
 	}
 	inner, ok := mod.(http.RoundTripper)
 	if !ok {

@@ -116,43 +116,30 @@ var httpTransportOptions = []string{
 var unrecognized = regexp.MustCompile(`unrecognized subdirective (\S+), at `)
 
 // suggestSubdirective adds to Caddy's error about an unknown subdirective what was probably meant
-// and what is allowed. known returns the words that are allowed where the subdirective is, and how
-// an error names them.
-func suggestSubdirective(err error, known func(word string) (words []string, allowed string)) error {
+// and what is allowed: the words of a transport. In the directive authinject, whose tokens are
+// directive, they are the words of its block instead, if the word begins a line of the block itself.
+func suggestSubdirective(err error, directive []caddyfile.Token) error {
 	found := unrecognized.FindStringSubmatchIndex(err.Error())
 	if found == nil {
 		return err
 	}
 	text := err.Error()
 	word := text[found[2]:found[3]]
-	words, allowed := known(word)
-	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word),
-		suggestOption(word, words), allowed, text[found[3]:])
-}
-
-// ofHTTPTransport returns the words that are allowed in the block of a transport.
-func ofHTTPTransport(string) (words []string, allowed string) {
-	return httpTransportOptions, "the subdirectives of Caddy's transport"
-}
-
-// ofProxy returns the function known for the block of the directive authinject: the words of the
-// block itself if the word begins a line of it, else those of a transport.
-func ofProxy(tokens []caddyfile.Token) func(word string) (words []string, allowed string) {
-	return func(word string) ([]string, string) {
-		depth := 0
-		for i, token := range tokens {
-			switch token.Text {
-			case "{":
-				depth++
-			case "}":
-				depth--
-			case word:
-				if depth == 1 && startsLine(tokens[max(i-1, 0)], token) {
-					return slices.Concat(directiveOptions.names(), proxyOptions),
-						strings.Join(directiveOptions.names(), ", ") + " and the subdirectives of reverse_proxy"
-				}
+	words, allowed := httpTransportOptions, "the subdirectives of Caddy's transport"
+	depth := 0
+	for i, token := range directive {
+		switch token.Text {
+		case "{":
+			depth++
+		case "}":
+			depth--
+		case word:
+			if depth == 1 && startsLine(directive[max(i-1, 0)], token) {
+				words = slices.Concat(directiveOptions.names(), proxyOptions)
+				allowed = strings.Join(directiveOptions.names(), ", ") + " and the subdirectives of reverse_proxy"
 			}
 		}
-		return ofHTTPTransport(word)
 	}
+	return fmt.Errorf("%sunknown option %s%s; allowed are %s%s", text[:found[0]], quoteOption(word),
+		suggestOption(word, words), allowed, text[found[3]:])
 }

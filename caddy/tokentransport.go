@@ -142,7 +142,7 @@ func tokenTransportOption(d *caddyfile.Dispenser, into *json.RawMessage) error {
 	}
 	mod, err := caddyfile.UnmarshalModule(d, transportNamespace+"."+name)
 	if err != nil {
-		return suggestSubdirective(err, ofHTTPTransport)
+		return suggestSubdirective(err, nil)
 	}
 	*into = caddyconfig.JSONModuleObject(mod, "protocol", name, nil)
 	return nil
