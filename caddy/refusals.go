@@ -56,9 +56,8 @@ type refusedRequest struct {
 
 // expectedRefusal is an upstream of the configuration that gets no token.
 type expectedRefusal struct {
-	upstream        string
-	reason          string // the same text as in a [refusedRequest]
-	problem, remedy string
+	reason  string // the same text as in a [refusedRequest]
+	problem problemStatus
 }
 
 func (l *refusals) note(source string, r authinject.Result) {
@@ -92,17 +91,25 @@ func (l *refusals) note(source string, r authinject.Result) {
 func (l *refusals) noteExpected(source, upstream string, why *authinject.DestinationError) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	expected := expectedRefusal{upstream, why.Error(), why.Problem(), why.Remedy()}
+	warning := withRemedy(fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
+		source, upstream, why), why.Remedy())
+	expected := expectedRefusal{why.Error(), problemStatus{why.Problem(), tokensource.ClassOperator, warning, why.Remedy()}}
 	if !slices.Contains(l.expected[source], expected) {
 		l.expected[source] = append(l.expected[source], expected)
 	}
 }
 
-// expectedOf returns the upstreams of the configuration that get no token of the source.
-func (l *refusals) expectedOf(source string) []expectedRefusal {
+// problems returns the upstreams of the configuration that get no token of the source, except those
+// with that reason.
+func (l *refusals) problems(source, except string) (list []problemStatus) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.expected[source])
+	for _, expected := range l.expected[source] {
+		if expected.reason != except {
+			list = append(list, expected.problem)
+		}
+	}
+	return list
 }
 
 // lastOf returns the last refused request of a source, unless that was long ago.

@@ -153,17 +153,9 @@ func (a *App) accountStatus(st tokensource.Status, grant string) accountStatus {
 		s.LoginURL = a.connectURL(st.Source, st.Account)
 	}
 	refused, ok := a.refusals.lastOf(st.Source, now)
-	for _, expected := range a.refusals.expectedOf(st.Source) {
-		if ok && expected.reason == refused.text {
-			continue // the refused request says it
-		}
-		warning := withRemedy(fmt.Sprintf("token source %q: requests to the upstream %s will be refused: %s",
-			st.Source, expected.upstream, expected.reason), expected.remedy)
-		s.Warnings = append(s.Warnings, warning)
-		s.Problems = append(s.Problems, problemStatus{expected.problem, tokensource.ClassOperator, warning, expected.remedy})
-	}
+	expected := a.refusals.problems(st.Source, refused.text) // the refused request says the reason itself
 	unreached, lacking := a.unreached[st.Source].problems(now), a.lackedScopes.of(st.Source, st.Account, now)
-	for _, problem := range slices.Concat(a.unusedProblems(st.Source), unreached, lacking,
+	for _, problem := range slices.Concat(expected, a.unusedProblems(st.Source), unreached, lacking,
 		a.sharedAddresses(a.routes.listens[st.Source])) {
 		s.Warnings, s.Problems = append(s.Warnings, problem.Error), append(s.Problems, problem)
 	}
