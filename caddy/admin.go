@@ -127,20 +127,22 @@ func notAllowed(w http.ResponseWriter, methods, words string) error {
 func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 	var waiting []accountStatus
 	warnings := []string{}
-	for _, known := range a.statuses(slices.Sorted(maps.Keys(a.pooled))) {
+	warn := func(text string) { // it may be about all sources
+		if !slices.Contains(warnings, text) {
+			warnings = append(warnings, text)
+		}
+	}
+	names := slices.Sorted(maps.Keys(a.pooled))
+	for _, known := range a.statuses(names) {
 		st := a.accountStatus(known, a.Sources[known.Source].grantName)
 		for _, warning := range st.Warnings {
-			if !slices.Contains(warnings, warning) { // it may be about all sources
-				warnings = append(warnings, warning)
-			}
+			warn(warning)
 		}
 		switch refusal := known.Refusal(); {
 		case !isReady(known):
 			waiting = append(waiting, st)
 		case known.Err != nil: // the token serves, and is not renewed
-			if text := withRemedy(known.Err.Error(), known.Err.Remedy()); !slices.Contains(warnings, text) {
-				warnings = append(warnings, text)
-			}
+			warn(withRemedy(known.Err.Error(), known.Err.Remedy()))
 		case refusal != nil:
 			warnings = append(warnings, refusal.Error())
 		}
@@ -149,15 +151,12 @@ func (a *App) serveReady(w http.ResponseWriter, r *http.Request) error {
 				st.Problems[0].Remedy))
 		}
 	}
-	of := slices.Concat(a.unusedProblems(slices.Sorted(maps.Keys(a.pooled))...),
-		a.sharedAddresses(append(a.listens(), askedAt(r)...)))
-	for _, name := range slices.Sorted(maps.Keys(a.unreached)) { // also of sources whose accounts a request chooses
+	of := append(a.unusedProblems(names...), a.sharedAddresses(append(a.listens(), askedAt(r)...))...)
+	for _, name := range names { // also of sources whose accounts a request chooses
 		of = append(of, a.upstreamProblems(name, time.Now())...)
 	}
 	for _, problem := range of {
-		if !slices.Contains(warnings, problem.Error) {
-			warnings = append(warnings, problem.Error)
-		}
+		warn(problem.Error)
 	}
 	status := http.StatusOK
 	if waiting != nil {

@@ -49,7 +49,10 @@ func (a *App) warnIfValidated() {
 // unusedProblems returns the problems of the named sources that no route uses.
 func (a *App) unusedProblems(names ...string) (found []problemStatus) {
 	remedy := tokensource.RemedyFor(unusedSource)
-	for _, name := range slices.DeleteFunc(names, a.isUsed) {
+	for _, name := range names {
+		if a.isUsed(name) {
+			continue
+		}
 		text := fmt.Sprintf("token source %q: no route uses this source, so no request gets its token", name)
 		found = append(found, problemStatus{unusedSource, tokensource.ClassOperator, withRemedy(text, remedy), remedy})
 	}
