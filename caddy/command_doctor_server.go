@@ -56,30 +56,24 @@ const askRunning = 3 * time.Second
 // needed. If the configuration turns the admin API off, the server's addresses are not known.
 func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.Server {
 	server := doctor.Server{Config: c.file}
-	if at, err := c.adminAddress(); err == nil {
-		server.Admin = at
-	}
-	var err error
-	var running *surveyed
-	ask := sync.OnceValue(func() map[string]bool {
-		running, err = c.askConfig(ctx)
-		addresses := make(map[string]bool)
-		for _, l := range running.listeners() {
-			addresses[l.Address] = true
-		}
-		return addresses
-	})
+	server.Admin, _ = c.adminAddress() // empty if it is not known
+	ask := sync.OnceValues(func() (*surveyed, error) { return c.askConfig(ctx) })
 	server.Listens = func(l doctor.Listener) (listens, known bool) {
 		if config.Admin.Disabled {
 			return false, false
 		}
-		addresses := ask()
+		running, err := ask()
 		// Something at the address of the admin API that does not answer as one is another program.
 		refuses := errors.As(err, new(caddy.APIError))
-		return addresses[l.Address], err == nil || l.Admin() && !refuses
+		listens = running != nil &&
+			slices.ContainsFunc(running.listeners(), func(at doctor.Listener) bool { return at.Address == l.Address })
+		return listens, err == nil || l.Admin() && !refuses
 	}
 	server.Foreign = func() bool {
-		ask()
+		running, _ := ask()
+		if running == nil {
+			return false
+		}
 		for name := range config.Apps.App.Sources {
 			if _, has := running.Apps.App.Sources[name]; has {
 				return false
@@ -90,20 +84,22 @@ func (c *commandConfig) runningAt(ctx context.Context, config *surveyed) doctor.
 	return server
 }
 
-// askConfig asks the admin API for the configuration of the running server. It is empty if no server
+// askConfig asks the admin API for the configuration of the running server. It is nil if no server
 // runs. An error says that it is not known: something is at the address of the admin API, and does not
 // answer with a configuration.
 func (c *commandConfig) askConfig(ctx context.Context) (*surveyed, error) {
-	running := new(surveyed)
 	at, err := c.adminAddress()
 	if err != nil {
-		return running, err
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askRunning)
 	defer cancel()
-	err = getAdmin(ctx, at, "/config/", running)
-	if err != nil && strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) { // Caddy wraps no error
-		return running, nil
+	running := new(surveyed)
+	if err := getAdmin(ctx, at, "/config/", running); err != nil {
+		if strings.HasSuffix(err.Error(), syscall.ECONNREFUSED.Error()) { // Caddy wraps no error
+			return nil, nil //nolint:nilnil // no server, and no error
+		}
+		return nil, err
 	}
-	return running, err
+	return running, nil
 }

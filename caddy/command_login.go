@@ -64,10 +64,7 @@ If you name no source, the command takes the only source that has a login.`,
 				text, _ := server.Taken(doctor.Listener{Network: "tcp", Address: address})
 				return text
 			}
-			// Without an admin address, server stays empty, and no running server is asked.
-			if at, err := config.adminAddress(); err == nil {
-				l.server = at
-			}
+			l.server, _ = config.adminAddress() // without one, no running server is asked
 			return l.run(ctx, vars)
 		},
 	}
