@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/authinject/caddy-authinject/caddy/doctor"
 	"github.com/authinject/caddy-authinject/internal/rig"
 	"github.com/authinject/caddy-authinject/tokensource"
@@ -583,6 +585,22 @@ func TestDoctorPortTaken(t *testing.T) {
 		}
 		wantStep(t, r, doctor.OK, "grant", "", "")
 	}
+}
+
+// The default address of the admin API is that of no server, if another program has it.
+func TestDoctorDefaultAdminAddressTaken(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(silent.Close)
+	was := caddy.DefaultAdminListen
+	caddy.DefaultAdminListen = silent.Listener.Addr().String()
+	t.Cleanup(func() { caddy.DefaultAdminListen = was })
+	t.Setenv("TOKEN", rig.Canary)
+	config := rig.Caddyfile{}.Global("storage file_system "+t.TempDir()).Source("a", "token {env.TOKEN}").
+		Site("http://"+rig.FreeAddr(t), "bind 127.0.0.1", "authinject a https://api.example.com")
+	wantStep(t, diagnose(t, doctorRun{}, config), doctor.Fail, "listeners", caddy.DefaultAdminListen+", for the admin API, is "+
+		"taken by", "stop that process")
 }
 
 func TestDoctorRefusedScope(t *testing.T) {
