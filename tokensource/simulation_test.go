@@ -116,6 +116,8 @@ type sim struct {
 	all      []*instance
 	slots    [5]*instance // the running processes
 	login    string       // the configured refresh token
+
+	ends sync.WaitGroup // the processes that were killed or told to end
 }
 
 func simulate(t *testing.T, seed uint64) (count simCount) {
@@ -211,6 +213,7 @@ func (s *sim) run() {
 			s.fail("%s does not end: %v", in.name, err)
 		}
 	}
+	s.ends.Wait() // a process that was paused ends only now
 }
 
 // step begins or ends one fault, or sends requests.
@@ -377,7 +380,7 @@ func (in *instance) end() {
 	in.mu.Lock()
 	in.ending = true
 	in.mu.Unlock()
-	go func() { _ = in.src.Close(context.Background()) }()
+	in.sim.ends.Go(func() { _ = in.src.Close(context.Background()) })
 }
 
 // isGone reports whether the process was killed or told to end, so that a record which it could not
