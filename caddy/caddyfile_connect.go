@@ -36,9 +36,7 @@ func init() {
 //
 // With a path matcher such as /connect* the page is at that path; the default is /connect.
 func parseConnect(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
+	h.Next() // the directive's name
 	page, at := new(ConnectHandler), h.Token()
 	if h.NextArg() {
 		if strings.HasPrefix(h.Val(), "/") {

@@ -46,9 +46,7 @@ func init() {
 // handler in front chooses the account; and such an address can have a scheme, as in
 // https://{authinject.account.deployment}.example.com.
 func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
-	if !h.Next() {
-		return nil, h.ArgErr()
-	}
+	h.Next() // the directive's name
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
 		return nil, err
@@ -159,11 +157,7 @@ func placeholderSchemes(tokens []caddyfile.Token) (tls bool, err error) {
 // withTLS returns the encoded transport with TLS.
 func withTLS(raw json.RawMessage) (json.RawMessage, error) {
 	transport := map[string]json.RawMessage{"protocol": json.RawMessage(`"http"`)}
-	if raw != nil {
-		if err := json.Unmarshal(raw, &transport); err != nil {
-			return nil, err
-		}
-	}
+	_ = json.Unmarshal(raw, &transport) // raw is nil, or the adapter has just written it
 	if name := protocol(caddyconfig.JSON(transport, nil)); name != "http" {
 		return nil, fmt.Errorf("upstreams are https:// but transport %s has no TLS", name)
 	}

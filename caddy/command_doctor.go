@@ -223,10 +223,7 @@ func validateWithout(leave func(dir string) bool, raw []byte) error {
 	for _, storage := range replaced {
 		storage["root"] = directory
 	}
-	changed, err := json.Marshal(config)
-	if err != nil {
-		return fmt.Errorf("encoding the configuration: %w", err)
-	}
+	changed, _ := json.Marshal(config) // it was decoded from JSON
 	return validate(changed)
 }
 

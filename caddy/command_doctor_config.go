@@ -60,10 +60,7 @@ func (e accountFlagError) Error() string { return e.text }
 
 // patient returns a source of the configuration in the form that package doctor examines.
 func (a *loadedApp) patient(ctx context.Context, name, account string, config *surveyed) (doctor.Patient, error) {
-	pooled, src, err := a.source(name)
-	if err != nil {
-		return doctor.Patient{}, err
-	}
+	pooled, src := a.pooled[name], a.Sources[name]
 	if account != "" {
 		if err := tokensource.CheckAccountName(account); err != nil {
 			return doctor.Patient{}, accountFlagError{"--account: " + err.Error(), "correct --account"}
@@ -91,6 +88,7 @@ func (a *loadedApp) patient(ctx context.Context, name, account string, config *s
 		p.ConnectURL = pages[0]
 	}
 	var implied []string
+	var err error
 	p.Upstreams, implied = config.upstreams(name, a.upstreamTransport)
 	for i, u := range p.Upstreams {
 		p.Upstreams[i].Meant = meant(u.Address, src.Destinations)
@@ -253,10 +251,7 @@ func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
 		return nil
 	}
 	delete(options, "protocol")
-	raw, err := json.Marshal(options)
-	if err != nil {
-		return nil
-	}
+	raw, _ := json.Marshal(options) // it was decoded from JSON
 	module, err := a.ctx.LoadModuleByID(transportNamespace+".http", raw)
 	if err != nil {
 		return nil

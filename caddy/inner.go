@@ -15,9 +15,6 @@ import (
 // proxy, and health checks have their own connections. It also keeps the reason when a connection
 // cannot be opened.
 func (t *Transport) harden(h *reverseproxy.HTTPTransport) {
-	if h.Transport == nil {
-		return
-	}
 	bypassProxyForUnix(h.Transport)
 	showDialErrors(h.Transport)
 	// With HTTP/3, h does not send its requests over h.Transport, so a copy would not reach the

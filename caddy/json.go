@@ -171,10 +171,7 @@ func explainModule(path string, raw json.RawMessage, typ reflect.Type, tag strin
 		}
 		return fmt.Errorf("%s.%s %s", path, options["inline_key"], notInBinary(options["namespace"], name))
 	}
-	rest, err := json.Marshal(members)
-	if err != nil {
-		return nil //nolint:nilerr // loading the module reports it
-	}
+	rest, _ := json.Marshal(members) // they were decoded from JSON
 	module := info.New()
 	if caddy.StrictUnmarshalJSON(rest, &module) == nil || decodesItself(module) {
 		return nil // a module that decodes itself explains its mistakes when it is loaded

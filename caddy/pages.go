@@ -46,10 +46,9 @@ func pagesIn(server *caddyhttp.Server) (pages []connectPage) {
 		pages = append(pages, connectPage{pageURL(secure, name, address.StartPort, path), sources})
 	}
 	for _, route := range server.Routes {
-		if raw, err := json.Marshal(route); err == nil { // a route of a configuration can always be encoded
-			around := enclosing{hosts: hostsOf(route), paths: patternsOf[caddyhttp.MatchPath](route.MatcherSets)}
-			around.read([]json.RawMessage{raw}, found)
-		}
+		raw, _ := json.Marshal(route) // a route of a configuration can always be encoded
+		around := enclosing{hosts: hostsOf(route), paths: patternsOf[caddyhttp.MatchPath](route.MatcherSets)}
+		around.read([]json.RawMessage{raw}, found)
 	}
 	return pages
 }

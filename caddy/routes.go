@@ -197,11 +197,10 @@ type uses struct {
 // usesOf reads parts of a server that are not provisioned.
 func usesOf(parts ...any) uses {
 	used := uses{sources: make(map[string]bool)}
-	if raw, err := json.Marshal(parts); err == nil {
-		var decoded any
-		_ = json.Unmarshal(raw, &decoded) // Marshal has just written it
-		eachObject(decoded, used.add)
-	}
+	raw, _ := json.Marshal(parts) // a route of a configuration can always be encoded
+	var decoded any
+	_ = json.Unmarshal(raw, &decoded) // Marshal has just written it
+	eachObject(decoded, used.add)
 	return used
 }
 

@@ -265,11 +265,7 @@ func storageName(storage tokensource.Storage) string {
 // stored returns the accounts of a source from the storage. With an error, it returns those that
 // can be read.
 func (a *loadedApp) stored(ctx context.Context, name, account string, one bool) ([]accountStatus, error) {
-	pooled, cfg, err := a.source(name)
-	if err != nil {
-		return nil, err
-	}
-	grant := cfg.grantName
+	pooled, grant := a.pooled[name], a.Sources[name].grantName
 	if pooled.source.Exchanges() {
 		st := newAccountStatus(tokensource.Status{Source: name, Exchanges: true, Renews: true}, grant)
 		st.State, st.From = tokensource.StateNone, fromStorage
