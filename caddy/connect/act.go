@@ -30,12 +30,12 @@ func (p *Page) act(
 ) error {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if err := r.ParseForm(); err != nil {
-		return p.refuse(w, r, http.StatusBadRequest,
-			"The form could not be read. Go back, load the page again, and try once more.")
+		return refuse(w, r, http.StatusBadRequest,
+			"The form could not be read. Go back, load the page again, and try once more.", p.base())
 	}
 	if !checkCSRF(r, r.PostForm.Get("csrf")) {
-		return p.refuse(w, r, http.StatusForbidden,
-			"The page is too old, or the browser keeps no cookies. Load the page again, and try once more.")
+		return refuse(w, r, http.StatusForbidden,
+			"The page is too old, or the browser keeps no cookies. Load the page again, and try once more.", p.base())
 	}
 	at := slices.IndexFunc(p.Sources, func(s Source) bool { return s.Name == r.PostForm.Get("source") })
 	if at < 0 {
@@ -43,7 +43,7 @@ func (p *Page) act(
 	}
 	f := form{Source: p.Sources[at], account: r.PostForm.Get("account"), values: r.PostForm}
 	if !mayUse(r, f.account) {
-		return p.refuse(w, r, http.StatusForbidden, othersAccount)
+		return refuse(w, r, http.StatusForbidden, othersAccount, p.base())
 	}
 	if _, limited := userOf(r); limited {
 		f.values.Del(newAccountField) // with this field, the form could finish a login of any account

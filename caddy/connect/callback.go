@@ -41,8 +41,7 @@ func (c callback) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		answer = r.PostForm
 	case r.Method != http.MethodGet: // HEAD is refused, too: it must change nothing, and an answer ends a login
-		w.Header().Set("Allow", "GET, POST")
-		return refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".", "")
+		return refuseMethod(w, r, "GET, POST")
 	case !HasAnswer(answer):
 		// Only the browser can read a fragment (RFC 6749 section 4.2.2).
 		return show(w, r, http.StatusOK, "fragment.html", view{Title: "Connecting …", Base: c.base})

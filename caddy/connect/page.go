@@ -116,7 +116,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *Page) serve(w http.ResponseWriter, r *http.Request, rest string) error {
 	r, refusal := p.identify(r)
 	if refusal = cmp.Or(p.checkCaller(r), refusal); refusal != "" {
-		return p.refuse(w, r, http.StatusForbidden, refusal)
+		return refuse(w, r, http.StatusForbidden, refusal, "")
 	}
 	switch {
 	case rest == "" && isRead(r):
@@ -132,11 +132,11 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request, rest string) error 
 	case rest == disconnectPath && r.Method == http.MethodPost:
 		return p.act(w, r, p.disconnect)
 	case rest == "":
-		return p.refuseMethod(w, r, "GET, HEAD")
+		return refuseMethod(w, r, "GET, HEAD")
 	case slices.Contains(Addresses(""), rest):
-		return p.refuseMethod(w, r, "POST")
+		return refuseMethod(w, r, "POST")
 	}
-	return p.refuse(w, r, http.StatusNotFound, "There is nothing at this address.")
+	return refuse(w, r, http.StatusNotFound, "There is nothing at this address.", "")
 }
 
 func isRead(r *http.Request) bool {

@@ -258,21 +258,9 @@ func fields(s Source, id string, values map[string]string) []fieldView {
 	return list
 }
 
-// refuse shows a message. It adds a link to the page with status 400, and with status 403 if the
-// caller may open the page.
-func (p *Page) refuse(w http.ResponseWriter, r *http.Request, status int, message string) error {
-	base := ""
-	_, unidentified := p.identify(r)
-	mayOpen := p.checkCaller(r) == "" && unidentified == ""
-	if status == http.StatusBadRequest || (status == http.StatusForbidden && mayOpen) {
-		base = p.base()
-	}
-	return refuse(w, r, status, message, base)
-}
-
-func (p *Page) refuseMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
+func refuseMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
 	w.Header().Set("Allow", allowed)
-	return p.refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".")
+	return refuse(w, r, http.StatusMethodNotAllowed, "This address does not take "+r.Method+".", "")
 }
 
 // refuse shows a message, with a link to the page at base unless that is empty.
