@@ -50,7 +50,8 @@ func TestPresetOfAnswers(t *testing.T) {
 	var bare Source
 	own := Source{TokenTypes: []string{"JWT"}, DefaultLifetime: caddy.Duration(time.Hour)}
 	for _, s := range []*Source{&bare, &own} {
-		s.applyAnswers(preset)
+		s.preset = preset
+		s.applyAnswers()
 	}
 	if !slices.Equal(bare.TokenTypes, preset.TokenTypes) || bare.DefaultLifetime != -1 {
 		t.Errorf("from the preset: %q, %d", bare.TokenTypes, bare.DefaultLifetime)

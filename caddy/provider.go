@@ -28,23 +28,22 @@ func (s *Source) applyProvider() error {
 	if err := s.checkOptions(grant); err != nil || s.Provider == "" {
 		return err
 	}
-	preset := s.preset
-	s.applyPlacement(preset)
+	s.applyPlacement()
 	if !requests.met(grant) {
 		return s.assignVariables(false)
 	}
-	if name := s.grantType(); !preset.Offers(name) && isOffered(name) {
+	if name := s.grantType(); !s.preset.Offers(name) && isOffered(name) {
 		return fmt.Errorf("provider %s does not offer the grant %s; it offers %s",
-			preset.Name, name, strings.Join(preset.Grants, ", "))
+			s.preset.Name, name, strings.Join(s.preset.Grants, ", "))
 	}
 	if isInteractive(grant) {
-		s.applyLogin(preset, grant)
+		s.applyLogin(grant)
 	}
-	s.applyAnswers(preset)
+	s.applyAnswers()
 	if tokenRequests.met(grant) {
-		err = s.applyClient(preset, grant)
+		err = s.applyClient(grant)
 	}
-	return firstError(err, s.checkScope(preset), s.assignVariables(isInteractive(grant)))
+	return firstError(err, s.checkScope(), s.assignVariables(isInteractive(grant)))
 }
 
 // choosePreset looks up the preset and checks the variables. It sets the usual grant if none is
@@ -104,89 +103,89 @@ func (s *Source) uses(v provider.Variable) bool {
 }
 
 // applyLogin fills in how a person connects an account.
-func (s *Source) applyLogin(preset provider.Preset, grant tokensource.Grant) {
-	s.RevokeURL = cmp.Or(s.RevokeURL, preset.RevokeURL)
+func (s *Source) applyLogin(grant tokensource.Grant) {
+	s.RevokeURL = cmp.Or(s.RevokeURL, s.preset.RevokeURL)
 	if grant.Traits().Device {
-		s.DeviceURL = cmp.Or(s.DeviceURL, preset.DeviceURL)
+		s.DeviceURL = cmp.Or(s.DeviceURL, s.preset.DeviceURL)
 		return
 	}
-	s.AuthorizeURL = cmp.Or(s.AuthorizeURL, preset.AuthorizeURL)
-	s.RedirectURL = cmp.Or(s.RedirectURL, preset.RedirectURL)
-	for _, param := range preset.AuthorizeParams {
+	s.AuthorizeURL = cmp.Or(s.AuthorizeURL, s.preset.AuthorizeURL)
+	s.RedirectURL = cmp.Or(s.RedirectURL, s.preset.RedirectURL)
+	for _, param := range s.preset.AuthorizeParams {
 		if !slices.ContainsFunc(s.AuthorizeParams, func(p Param) bool { return p.Name == param.Name }) {
 			s.AuthorizeParams = append(s.AuthorizeParams, Param{Name: param.Name, Value: param.Value})
 		}
 	}
-	if g, ok := grant.(optioned); ok && preset.PKCE == provider.PKCENone {
+	if g, ok := grant.(optioned); ok && s.preset.PKCE == provider.PKCENone {
 		if pkce, ok := g.options().find("pkce"); ok && !pkce.isSet(grant) {
-			*pkce.at(grant).(*string) = preset.PKCE
+			*pkce.at(grant).(*string) = s.preset.PKCE
 			s.GrantRaw = caddyconfig.JSONModuleObject(grant, "type", s.grantType(), nil)
 		}
 	}
 }
 
 // applyAnswers fills in the scopes, and how to read the provider's answers.
-func (s *Source) applyAnswers(preset provider.Preset) {
-	s.ScopeSeparator = cmp.Or(s.ScopeSeparator, preset.ScopeSeparator)
-	s.DefaultLifetime = cmp.Or(s.DefaultLifetime, caddy.Duration(preset.DefaultLifetime))
+func (s *Source) applyAnswers() {
+	s.ScopeSeparator = cmp.Or(s.ScopeSeparator, s.preset.ScopeSeparator)
+	s.DefaultLifetime = cmp.Or(s.DefaultLifetime, caddy.Duration(s.preset.DefaultLifetime))
 	if s.Scopes == nil {
-		s.Scopes = preset.Scopes
+		s.Scopes = s.preset.Scopes
 	}
 	if s.TokenTypes == nil {
-		s.TokenTypes = preset.TokenTypes
+		s.TokenTypes = s.preset.TokenTypes
 	}
 }
 
 // checkScope checks the scope for a provider that takes exactly one.
-func (s *Source) checkScope(preset provider.Preset) error {
-	known := make([]string, len(preset.KnownScopes))
-	for i, scope := range preset.KnownScopes {
+func (s *Source) checkScope() error {
+	known := make([]string, len(s.preset.KnownScopes))
+	for i, scope := range s.preset.KnownScopes {
 		known[i] = scope.Name
 	}
-	if preset.OneScope && (len(s.Scopes) != 1 || !slices.Contains(known, s.Scopes[0])) {
-		return fmt.Errorf("provider %s takes exactly one scope; allowed are %s", preset.Name, strings.Join(known, ", "))
+	if s.preset.OneScope && (len(s.Scopes) != 1 || !slices.Contains(known, s.Scopes[0])) {
+		return fmt.Errorf("provider %s takes exactly one scope; allowed are %s", s.preset.Name, strings.Join(known, ", "))
 	}
 	return nil
 }
 
 // applyClient fills in how token requests are made.
-func (s *Source) applyClient(preset provider.Preset, grant tokensource.Grant) error {
-	s.TokenURL = cmp.Or(s.TokenURL, preset.TokenURL)
+func (s *Source) applyClient(grant tokensource.Grant) error {
+	s.TokenURL = cmp.Or(s.TokenURL, s.preset.TokenURL)
 	switch {
-	case s.ClientAuth != "" || preset.ClientAuth == "" || s.ClientAssertion != "" || s.ClientJWT != nil:
+	case s.ClientAuth != "" || s.preset.ClientAuth == "" || s.ClientAssertion != "" || s.ClientJWT != nil:
 	case s.ClientID == "" && len(s.ClientSecrets) == 0 && grant.Traits().ClientOptional: // the grant's own JWT is enough
 	case len(s.ClientSecrets) == 0:
-		return fmt.Errorf("provider %s needs a client_secret; for a client without one, set client_auth none", preset.Name)
+		return fmt.Errorf("provider %s needs a client_secret; for a client without one, set client_auth none", s.preset.Name)
 	default:
-		s.ClientAuth = string(preset.ClientAuth)
+		s.ClientAuth = string(s.preset.ClientAuth)
 	}
-	s.BodyFormat = cmp.Or(s.BodyFormat, string(preset.BodyFormat))
+	s.BodyFormat = cmp.Or(s.BodyFormat, string(s.preset.BodyFormat))
 	for i, param := range s.TokenParams {
-		if param.Name == preset.LifetimeParam.Name && param.Requests == nil {
-			s.TokenParams[i].Requests = preset.LifetimeParam.Requests
+		if param.Name == s.preset.LifetimeParam.Name && param.Requests == nil {
+			s.TokenParams[i].Requests = s.preset.LifetimeParam.Requests
 		}
 	}
-	for _, param := range preset.TokenParams {
+	for _, param := range s.preset.TokenParams {
 		if !slices.ContainsFunc(s.TokenParams, func(p Param) bool { return p.Name == param.Name }) {
 			s.TokenParams = append(s.TokenParams, Param{Name: param.Name, Value: param.Value, Requests: param.Requests})
 		}
 	}
-	if preset.ClientIDParam && provider.ClientAuth(s.ClientAuth).IsBasic() {
+	if s.preset.ClientIDParam && provider.ClientAuth(s.ClientAuth).IsBasic() {
 		s.TokenParams = append(s.TokenParams, Param{Name: "client_id", Value: s.ClientID})
 	}
 	return nil
 }
 
 // applyPlacement fills in how requests carry the token, and the destinations.
-func (s *Source) applyPlacement(preset provider.Preset) {
+func (s *Source) applyPlacement() {
 	if s.Inject == nil {
-		s.Inject = &Inject{In: preset.Inject.Place, Name: preset.Inject.Name}
-		if preset.Inject.Place == provider.PlaceHeader {
-			s.Inject.Scheme = &preset.Inject.Scheme
+		s.Inject = &Inject{In: s.preset.Inject.Place, Name: s.preset.Inject.Name}
+		if s.preset.Inject.Place == provider.PlaceHeader {
+			s.Inject.Scheme = &s.preset.Inject.Scheme
 		}
 	}
-	if s.Destinations == nil && preset.Destinations != nil {
-		s.Destinations, s.destinationsFrom = slices.Clone(preset.Destinations), s.Provider
+	if s.Destinations == nil && s.preset.Destinations != nil {
+		s.Destinations, s.destinationsFrom = slices.Clone(s.preset.Destinations), s.Provider
 	}
 }
 
