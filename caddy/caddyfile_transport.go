@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,9 +28,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Errf("unexpected %q: transport authinject takes one token source", d.Val())
 	}
-	inner := option{name: "transport", field: "TransportRaw", parse: func(_ any, d *caddyfile.Dispenser, _ option) error {
-		return t.unmarshalInner(d)
-	}}
+	inner := option{name: "transport", field: "TransportRaw", parse: into(t.unmarshalInner)}
 	for all := append(slices.Clone(directiveOptions), inner); d.NextBlock(0); {
 		if err := all.read(t, d, "transport authinject: "); err != nil {
 			return err
@@ -77,8 +76,8 @@ func retryBody(d *caddyfile.Dispenser, into *int64) error {
 	return nil
 }
 
-// unmarshalInner reads the transport that sends the requests.
-func (t *Transport) unmarshalInner(d *caddyfile.Dispenser) error {
+// unmarshalInner reads the transport that sends the requests, and sets TransportRaw.
+func (t *Transport) unmarshalInner(d *caddyfile.Dispenser, _ *json.RawMessage) error {
 	if !d.NextArg() {
 		return d.Err("transport needs the name of a transport: transport http { ... }")
 	}
