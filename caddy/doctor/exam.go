@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net/http"
@@ -142,9 +143,7 @@ func Examine(ctx context.Context, p Patient, o Options, report *Report) {
 		p.Config.Storage = readOnly{p.Config.Storage}
 	}
 	x := &exam{Patient: p, Options: o, report: report, recorder: newRecorder(p.Config.Transport)}
-	if x.TLS == nil {
-		x.TLS = new(tls.Config)
-	}
+	x.TLS = cmp.Or(x.TLS, new(tls.Config))
 	if x.Proxy == nil {
 		x.Proxy = http.ProxyFromEnvironment
 	}
