@@ -139,7 +139,15 @@ var errForeign = errors.New("doctor does not write to the storage of another use
 // readOnly is a storage of another user. It can be read. Nothing is written to it or locked in it,
 // so that no step can leave a file there by mistake. It is no [tokensource.Exclusive]: that one
 // makes the storage's directory.
-type readOnly struct{ tokensource.Storage }
+type readOnly struct{ in tokensource.Storage }
+
+// Load implements [tokensource.Storage].
+func (r readOnly) Load(ctx context.Context, key string) ([]byte, error) { return r.in.Load(ctx, key) }
+
+// List implements [tokensource.Storage].
+func (r readOnly) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	return r.in.List(ctx, prefix, recursive)
+}
 
 // Store implements [tokensource.Storage].
 func (readOnly) Store(context.Context, string, []byte) error { return errForeign }
