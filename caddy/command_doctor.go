@@ -160,10 +160,6 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 			add(doctor.Warn, v.String()+": Caddy reads nothing in its place", v.remedy())
 		}
 	}
-	config.around, config.exchanges = app.around, make(map[string]bool)
-	for name := range app.pooled {
-		config.exchanges[name] = isOfCaller(subjectOf(app.Sources[name].grant))
-	}
 	doctor.Listeners(ctx, config.listeners(), running, report)
 	server := d.askServer(ctx)
 	for _, name := range names {
@@ -181,7 +177,7 @@ func (d *doctorRun) examine(ctx context.Context) *doctor.Report {
 		if d.config.account == "" {
 			patient.Others = server.others(ctx, app, name, patient.Foreign != nil)
 		}
-		config.guards(name, invalid != nil, report)
+		app.guards(name, config, invalid != nil, report)
 		if redirect := app.Sources[name].redirect; app.around.isStray(name, redirect) {
 			report.Add(doctor.Step{Source: name, Name: "redirect_url", Status: doctor.Warn,
 				Text: strayRedirect + ": " + redirect, Remedy: strayRedirectRemedy})

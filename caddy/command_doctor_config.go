@@ -22,7 +22,7 @@ import (
 	"github.com/authinject/caddy-authinject/tokensource"
 )
 
-// surveyed is what doctor reads in a configuration beside the token sources.
+// surveyed is what commands read in a configuration without loading it.
 type surveyed struct {
 	Admin struct {
 		Disabled bool   `json:"disabled"`
@@ -39,10 +39,6 @@ type surveyed struct {
 			Sources map[string]any `json:"sources"`
 		} `json:"authinject"`
 	} `json:"apps"`
-
-	around survey
-	// exchanges holds the sources that exchange the tokens of their callers.
-	exchanges map[string]bool
 }
 
 // survey reads the configuration as JSON. What cannot be read stays empty: load says why.
@@ -265,12 +261,12 @@ func (a *loadedApp) upstreamTransport(inner map[string]any) *http.Transport {
 
 // guards reports who can use the token of a source. invalid says that the configuration cannot be
 // loaded.
-func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
+func (a *loadedApp) guards(source string, config *surveyed, invalid bool, report *doctor.Report) {
 	add := func(name string, status doctor.Status, text, remedy string) {
 		report.Add(doctor.Step{Source: source, Name: name, Status: status, Text: text, Remedy: remedy})
 	}
 	used, allowed, star := false, []string{}, ""
-	s.proxies(source, func(_, transport map[string]any) {
+	config.proxies(source, func(_, transport map[string]any) {
 		used = true
 		origins, _ := transport["allow_origins"].([]any)
 		for _, origin := range origins {
@@ -290,8 +286,8 @@ func (s *surveyed) guards(source string, invalid bool, report *doctor.Report) {
 		add("callers", doctor.Warn, "no route uses this source", tokensource.RemedyFor(unusedSource))
 		return
 	}
-	switch open := s.around.open[source]; {
-	case s.exchanges[source]:
+	switch open := a.around.open[source]; {
+	case isOfCaller(subjectOf(a.Sources[source].grant)):
 		add("callers", doctor.OK, "each caller needs a token that the provider exchanges", "")
 	case len(open) > 0:
 		add("callers", doctor.Warn, "anyone who can reach "+strings.Join(open, ", ")+" can use the token",

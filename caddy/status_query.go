@@ -3,7 +3,6 @@ package caddy
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -153,23 +152,11 @@ func (q *statusQuery) server() (at string, sources []string, err error) {
 		at, err = q.adminAddress()
 		return at, nil, err
 	}
-	raw, err := q.read()
-	if err != nil {
+	if _, err := q.read(); err != nil {
 		return q.likelyAdmin(), nil, err
 	}
-	var config struct {
-		Admin struct {
-			Disabled bool `json:"disabled"`
-		} `json:"admin"`
-		Apps struct {
-			App struct {
-				Sources map[string]json.RawMessage `json:"sources"`
-			} `json:"authinject"`
-		} `json:"apps"`
-	}
-	if json.Unmarshal(raw, &config) == nil { // loading reports the error
-		sources = slices.AppendSeq([]string{}, maps.Keys(config.Apps.App.Sources))
-	}
+	config := q.survey()
+	sources = slices.AppendSeq([]string{}, maps.Keys(config.Apps.App.Sources))
 	if config.Admin.Disabled && q.address == "" {
 		return "", sources, nil
 	}
