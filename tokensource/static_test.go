@@ -180,7 +180,8 @@ func TestRefusedStaticTokenThatIsAnExpiredJWT(t *testing.T) {
 	}
 }
 
-// A token that is not valid yet, by its own claim, may be refused because this machine's clock is wrong.
+// A token that is not valid yet, by its own claim, may be refused because this machine's clock is
+// wrong.
 func TestRefusedStaticTokenThatIsNotValidYet(t *testing.T) {
 	src := newSource(t, nil, func(c *tokensource.Config) {
 		c.Grant = tokensource.Static{Token: tokensource.Literal("eyJhbGciOiJub25lIn0.eyJuYmYiOjk5OTk5OTk5OTl9.c2ln")} // 2286
