@@ -40,7 +40,7 @@ func TestDPoP(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("DPoP", "of-the-client")
-		res, text, err := rig.Read(http.DefaultClient.Do(req))
+		res, text, err := rig.Read(client.Do(req))
 		if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("DPoP-Nonce") != "" {
 			t.Errorf("%s: %v %v %s", method, err, res, text)
 		}
@@ -54,11 +54,11 @@ func TestDPoP(t *testing.T) {
 	call("PUT", "hello")
 
 	key := p.PushRequests()[0].Params.Get("dpop_jkt")
-	if err := errors.Join(caddy.Stop(), begin(t, config)); err != nil { // the record has the key
+	if err := takeOver(t, func() error { return errors.Join(caddy.Stop(), begin(t, config)) }); err != nil {
 		t.Fatal(err)
 	}
 	p.RevokeAccessTokens()
-	call("GET", "")
+	call("GET", "") // the record has the key
 	if requests := p.TokenRequests(); requests[len(requests)-1].Outcome != tokensourcetest.OutcomeIssued || key == "" {
 		t.Errorf("the last refresh: %s", requests[len(requests)-1].Outcome)
 	}
