@@ -41,10 +41,16 @@ func (a *account) install(ctx context.Context, disconnects uint8, blank *Record,
 	rec := a.successor(ctx, blank, req, ans)
 	a.mu.Lock()
 	known, isLate := a.rec, a.disconnects != disconnects
+	// The disconnection may still have to be stored.
+	unkept, trouble := a.dirty.isSet(), a.trouble
 	a.mu.Unlock()
 	if isLate {
 		a.revokeUnused(ctx, rec)
-		return step{verb: doFail, rec: known, err: notConnected(cmp.Or(known, &Record{}))}
+		end := step{verb: doFail, rec: known, err: notConnected(cmp.Or(known, &Record{})), dirty: unkept}
+		if unkept && trouble != nil {
+			end.storage = trouble.cause
+		}
+		return end
 	}
 	err := a.supersede(ctx, rec)
 	return step{verb: doConnect, rec: rec, storage: err, dirty: err != nil}

@@ -230,6 +230,39 @@ func TestDisconnectWithBrokenStorage(t *testing.T) {
 	})
 }
 
+// If a person disconnects an account while the code of a login is redeemed, and the storage takes
+// no writes, the disconnection is stored later: the end of the login does not make it forgotten.
+func TestDisconnectDuringALoginWithBrokenStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := &tokensource.MemoryStorage{}
+		storage := &shelf{Storage: memory}
+		ep := rotating(0)
+		var ev events
+		src := newSource(t, ep, connecting(storage), observed(&ev))
+		connect(t, src, "")
+		l := begin(t, src, inBrowser)
+		ep.set(always(reply{delay: 5 * time.Second, body: rotated(2, time.Hour).body}))
+		done := make(chan error)
+		go func() { done <- finish(t, src, l, "code=c") }()
+		virtual.Advance(time.Second)
+		storage.fail("", nil, errDisk)
+		asError(t, src.Account("").Disconnect(t.Context()), tokensource.ClassWait)
+		asError(t, <-done, tokensource.ClassLogin)
+		if ev.count(tokensource.EventStorageRecovered) != 0 {
+			t.Error("it was told that the storage works again")
+		}
+		storage.fail("", nil, nil)
+		virtual.Advance(10 * time.Second)
+		if !stored(t, memory).Disconnected {
+			t.Error("the disconnection is not stored")
+		}
+		wantDisconnected(t, src, memory)
+		if !slices.Equal(ep.revoked(), []string{"rt1", "at1", "rt2", "at2"}) {
+			t.Errorf("revoked %v", ep.revoked())
+		}
+	})
+}
+
 // Disconnecting an account that was never connected does nothing, and leaves nothing behind.
 func TestDisconnectOfNobody(t *testing.T) {
 	storage := &tokensource.MemoryStorage{}
