@@ -175,6 +175,9 @@ func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
 	if err := drop(ctx, l); err != nil {
 		return s.named(l.Account, unkept(err))
 	}
+	if _, taken := s.taken[l.State.Reveal()]; taken {
+		s.taken[l.State.Reveal()] = true
+	}
 	s.begun.done(l)
 	return nil
 }

@@ -44,12 +44,11 @@ func (s *Source) finishLogin(ctx context.Context, grant Interactive, l *Login, a
 	if err != nil {
 		return err
 	}
+	again := false
+	defer func() { s.endTaking(ctx, taken, again) }()
 	taken.answered, taken.rules = s.cfg.Clock.Now(), s.cfg.responseRules()
-	if err = s.redeem(ctx, grant, taken, answer); err != nil && taken.Typed() {
-		_ = s.storeLogin(ctx, taken) // if this fails, the person has to begin again; nothing else is lost
-		return err
-	}
-	s.begun.done(taken)
+	err = s.redeem(ctx, grant, taken, answer)
+	again = err != nil && taken.Typed()
 	return err
 }
 

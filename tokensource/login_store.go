@@ -124,7 +124,25 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	if err != nil {
 		return nil, unkept(err)
 	}
+	if s.taken == nil {
+		s.taken = make(map[string]bool)
+	}
+	s.taken[state.Reveal()] = false
 	return l, nil
+}
+
+// endTaking ends what takeLogin began. If again is true, the login is stored once more, so that the
+// person can type another code, unless the login was cancelled meanwhile.
+func (s *Source) endTaking(ctx context.Context, l *Login, again bool) {
+	s.logins.Lock()
+	defer s.logins.Unlock()
+	cancelled := s.taken[l.State.Reveal()]
+	delete(s.taken, l.State.Reveal())
+	if again && !cancelled {
+		_ = s.storeLogin(ctx, l) // if this fails, the person has to begin again; nothing else is lost
+		return
+	}
+	s.begun.done(l)
 }
 
 // unkept returns the failure of a login that cannot be stored.

@@ -222,6 +222,25 @@ func TestPIN(t *testing.T) {
 	})
 }
 
+// A login that is cancelled while the provider refuses a mistyped code is over.
+func TestLoginCancelledWhileACodeIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := &authServer{}
+		ep.script = always(reply{delay: 5 * time.Second, status: 400, body: `{"error":"invalid_grant"}`})
+		src := newSource(t, ep, connecting(nil))
+		l := begin(t, src, typed)
+		done := make(chan error)
+		go func() { done <- finish(t, src, l, "code=1") }()
+		virtual.Advance(time.Second)
+		if err := src.CancelLogin(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		asError(t, <-done, tokensource.ClassLogin)
+		wantNoLogin(t, finish(t, src, l, "code=2"))
+		wantCount(t, &ep.endpoint, 1)
+	})
+}
+
 // If the caller leaves, during the login or before it, the login goes on to its end, and its token
 // is stored.
 func TestLoginOutlivesItsCaller(t *testing.T) {

@@ -39,8 +39,11 @@ type Source struct {
 	// round counts the calls of dropIdle.
 	round atomic.Int32
 
-	// logins is held while a login is taken.
+	// logins is held while a login is taken, and guards taken.
 	logins sync.Mutex
+	// taken holds the logins whose response is being redeemed, by their states. The value is true
+	// if the login was cancelled meanwhile.
+	taken map[string]bool
 	// sweep is when to look for abandoned logins next.
 	sweep atomic.Int64
 	begun loginCount
