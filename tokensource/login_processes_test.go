@@ -36,6 +36,36 @@ func TestLoginIsPickedUpByOtherProcesses(t *testing.T) {
 	})
 }
 
+// If a person connects an account in one process, another process that needed this login tells that
+// it has a token again.
+func TestLoginElsewhereIsARecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		ep := rotating(0)
+		var ev events
+		a, b := newSource(t, ep, connecting(storage)), newSource(t, ep, connecting(storage), observed(&ev))
+		connect(t, a, "leela")
+		account := b.Account("leela")
+		if _, err := account.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ep.set(always(refused(400, "invalid_grant")))
+		asError(t, account.Refresh(t.Context()), tokensource.ClassLogin)
+		if ev.count(tokensource.EventLoginRequired) != 1 {
+			t.Fatalf("events %+v", ev.all())
+		}
+		ep.set(always(rotated(2, time.Hour)))
+		connect(t, a, "leela")
+		virtual.Advance(time.Minute)
+		if tok, err := account.Token(t.Context()); err != nil || tok.AccessToken() != "at2" {
+			t.Fatalf("got %v, %v", tok, err)
+		}
+		if ev.count(tokensource.EventAdopted) == 0 || ev.count(tokensource.EventRecovered) != 1 {
+			t.Errorf("events %+v", ev.all())
+		}
+	})
+}
+
 // A disconnection in one process ends the token that another process uses.
 func TestDisconnectIsNoticedByOtherProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,10 +43,27 @@ func (a *account) sync(ctx context.Context) error {
 //     first.
 //   - If it lacks a person's decision, a refresh begins that stores the known record again.
 //
-// sum is the checksum of the stored bytes. adopt reports whether the record's token came into use.
+// sum is the checksum of the stored bytes. adopt reports whether the record's token came into use,
+// and tells the observer if that ends a failure.
 func (a *account) adopt(found *Record, sum uint64, lives bool) bool {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	failed, trouble := a.failed, a.trouble
+	adopted := a.adoptLocked(found, sum, lives)
+	works := trouble != nil && a.trouble == nil
+	a.mu.Unlock()
+	e := Event{Account: a.Name(), Generation: found.Generation, Expiry: found.Expiry, Live: adopted}
+	if works {
+		e.Kind = EventStorageRecovered
+		a.src.tell(e)
+	}
+	if adopted && failed != nil {
+		e.Kind, e.Attempts = EventRecovered, failed.asked
+		a.src.tell(e)
+	}
+	return adopted
+}
+
+func (a *account) adoptLocked(found *Record, sum uint64, lives bool) bool {
 	if a.refreshing != nil || a.dirty.isSet() {
 		return false // the refresh that is running or due reads the record itself
 	}
