@@ -35,6 +35,8 @@ type cloud struct {
 	tokens   int
 	fail     map[string]int // host -> status
 	live     map[string]string
+	// ahead is how far this emulation's clock is ahead of the machine's.
+	ahead time.Duration
 }
 
 const (
@@ -233,8 +235,11 @@ func (c *cloud) serveIAM(r *http.Request, body []byte) *http.Response {
 	// "scope[]: Required. ... At least one value required."
 	case r.URL.Path == name+":generateAccessToken" && len(ask.Scope) > 0:
 		// "expireTime: ... A timestamp in RFC3339 UTC "Zulu" format".
-		return reply(r, 200, fmt.Sprintf(`{"accessToken":%q,"expireTime":%q}`, c.issue(otherEmail),
-			time.Now().Add(time.Hour).UTC().Format(time.RFC3339)))
+		now := time.Now().Add(c.ahead).UTC()
+		granted := reply(r, 200, fmt.Sprintf(`{"accessToken":%q,"expireTime":%q}`, c.issue(otherEmail),
+			now.Add(time.Hour).Format(time.RFC3339)))
+		granted.Header.Set("Date", now.Format(http.TimeFormat))
+		return granted
 	case r.URL.Path == name+":generateIdToken" && ask.Audience != "": // "audience: Required."
 		return reply(r, 200, fmt.Sprintf(`{"token":%q}`, c.idToken(otherEmail, ask.Audience)))
 	}

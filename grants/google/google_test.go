@@ -34,6 +34,23 @@ func sourceOf(t *testing.T, g Grant) *tokensource.Source {
 	return src
 }
 
+// The end of an impersonated token counts by Google's clock. So a wrong clock here neither shortens
+// nor extends its life.
+func TestImpersonationWithAWrongClock(t *testing.T) {
+	for _, off := range []time.Duration{-2 * time.Hour, 2 * time.Hour} {
+		cloud := newCloud(t)
+		cloud.ahead = off
+		tok, err := sourceOf(t, Grant{Impersonate: otherEmail}).Token(t.Context())
+		if err != nil {
+			t.Errorf("Google's clock is %v ahead: %v", off, err)
+			continue
+		}
+		if left := time.Until(tok.Expiry); left < 50*time.Minute || left > time.Hour+2*time.Second {
+			t.Errorf("Google's clock is %v ahead: the token lives for %v", off, left)
+		}
+	}
+}
+
 // identityOf is whose token it is, and for whom: an access token of the emulation, or an ID token.
 func (c *cloud) identityOf(token string) string {
 	c.mu.Lock()

@@ -56,6 +56,10 @@ func (g *Grant) impersonated(ctx context.Context, base *tokensource.TokenRespons
 	case g.IDToken != "":
 		return tokensource.NewTokenResponse(answer.Token), nil
 	}
-	return &tokensource.TokenResponse{AccessToken: tokensource.NewSecret(answer.AccessToken),
-		ExpiresAt: answer.ExpireTime}, nil
+	end := answer.ExpireTime
+	// The end is by Google's clock, and this machine's may be wrong.
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && !end.IsZero() {
+		end = end.Add(time.Since(date))
+	}
+	return &tokensource.TokenResponse{AccessToken: tokensource.NewSecret(answer.AccessToken), ExpiresAt: end}, nil
 }
