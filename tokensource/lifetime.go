@@ -13,6 +13,10 @@ const NeverExpires = provider.NeverExpires
 // maxLifetime bounds the lifetime that a provider's expires_in can give a token.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
+// maxPast is how long ago the end of a token may be, if a provider's expires_in is the time of the
+// end.
+const maxPast = 365 * 24 * time.Hour
+
 // softAfter returns how long after it was obtained a token is due for a refresh. before is
 // [Config.RefreshBefore]. If that is zero, the result is random between softFrom and softTo of the
 // lifetime, so that instances do not refresh at the same time. The result is at least a quarter of

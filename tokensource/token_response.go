@@ -117,10 +117,14 @@ func seconds(members map[string]json.RawMessage, name string) (float64, bool) {
 	return f, true
 }
 
-// moment returns member name as a time: Unix seconds or RFC 3339 text.
+// moment returns member name as a time: Unix seconds, Unix milliseconds or RFC 3339 text.
 func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
-	if f, ok := seconds(members, name); ok && f > 0 && f < math.MaxInt32*8 {
+	f, ok := seconds(members, name)
+	switch {
+	case ok && f > 0 && f < math.MaxInt32*8:
 		return time.Unix(int64(f), 0), true
+	case ok && f > 1e11 && f < 1e14: // milliseconds from 1973 to 5138
+		return time.UnixMilli(int64(f)), true
 	}
 	s := text(members, name)
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
@@ -200,10 +204,15 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time,
 		case in == 0:
 			return 0, false, errZeroLifetime
 		}
-		// No token lives that long: some providers send the time of the end here.
-		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() && at.After(now) &&
-			at.Sub(now) < maxLifetime {
-			return at.Sub(now), true, nil
+		// No token lives that long: some providers send the time of the end here. A time long ago
+		// is rather a lifetime of many years.
+		if at, ok := moment(members, "expires_in"); ok && in > maxLifetime.Seconds() {
+			switch left := at.Sub(now); {
+			case left > 0 && left < maxLifetime:
+				return left, true, nil
+			case left <= 0 && left > -maxPast:
+				return 0, false, errNoLifetime
+			}
 		}
 		left := time.Duration(min(in, maxLifetime.Seconds()) * float64(time.Second))
 		if created, ok := moment(members, "created_at"); ok {
