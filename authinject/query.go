@@ -9,11 +9,11 @@ import (
 
 // The query of a request belongs to the client and the upstream. Package url would sort the
 // parameters, drop those that Go cannot parse ("x=1;y=2", "bad=%zz"), and not see some that other
-// servers see (CVE-2022-2880). So this file removes parameters from the raw query and appends the
+// servers see (CVE-2022-2880). So this file removes parameters from the raw query and adds the
 // token's parameter to it.
 
 // injectQuery returns raw without the parameters that [Injection.stripQuery] removes, followed by
-// parameter. parameter is "name=value", escaped. If it is empty, nothing is appended.
+// parameter. parameter is "name=value", escaped. If it is empty, nothing is added.
 func (in *Injection) injectQuery(raw, parameter string) string {
 	raw = in.stripQuery(raw)
 	switch {
@@ -21,6 +21,8 @@ func (in *Injection) injectQuery(raw, parameter string) string {
 		return raw
 	case raw == "":
 		return parameter
+	case strings.Contains(raw, "#"): // some servers take the rest for a fragment
+		return parameter + "&" + raw
 	}
 	return raw + "&" + parameter
 }
@@ -99,10 +101,11 @@ func (in *Injection) stripsParameter(piece string) bool {
 // matchParameter reports whether any known server would read the parameter name raw as name. It
 // decodes percent-encoding, and keeps what cannot be decoded. It ignores case, and white space,
 // control characters and question marks around the name. The name may be in brackets (qs), or have
-// an index in brackets after it (PHP, Rack, qs). It ends at a NUL. Like PHP, it takes spaces, dots
-// and brackets for underscores.
+// an index in brackets after it (PHP, Rack, qs). It ends at a NUL or a "#". Like PHP, it takes
+// spaces, dots and brackets for underscores.
 func matchParameter(raw, name string) bool {
 	var stack [96]byte
+	raw, _, _ = strings.Cut(raw, "#")
 	decoded := decodeName(stack[:0], raw)
 	decoded = bytes.TrimLeftFunc(decoded, isPadding)
 	decoded, _, _ = bytes.Cut(decoded, []byte{0})

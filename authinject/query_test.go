@@ -1,6 +1,7 @@
 package authinject
 
 import (
+	"bufio"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -65,6 +66,8 @@ func TestStripQuery(t *testing.T) {
 		{"%C2%A0_bearer_token%E3%80%80=x", ""},
 		{"_bearer_to%E2%84%AAen=x", ""},
 		{"_bearer_token%zz=x", "_bearer_token%zz=x"},
+		{"a=1&_bearer_token#b", "a=1"},
+		{"_bearer_token%23=x#b", "_bearer_token%23=x#b"},
 		{"_bearer_token%=x", "_bearer_token%=x"},
 		{"%%5Fbearer_token=x", "%%5Fbearer_token=x"},
 		{strings.Repeat("+", 4096) + "_bearer_token=x", ""},
@@ -125,6 +128,34 @@ func TestQueryInjectionKeepsTheURL(t *testing.T) {
 	}
 }
 
+// HTTP allows no "#" in a request's address, but package http passes it on. Some upstreams take what
+// follows for a fragment, and others for a part of the query. All of them see the token.
+func TestQueryInjectionWithANumberSign(t *testing.T) {
+	up := &upstream{}
+	rt := newTransport(t, up, newSource(token(canary, 1)))
+	rt.Injection = queryInjection(t, "")
+	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET /c?a=1#b HTTP/1.1\r\nHost: api.example.com\r\n\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.URL.Scheme, req.URL.Host = "https", "api.example.com"
+	send(t, rt, req)
+	sent := up.last(t).URL.RequestURI()
+	asFragment, err := url.Parse(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asQuery, err := url.ParseRequestURI(sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range []*url.URL{asFragment, asQuery} {
+		if got := u.Query().Get("_bearer_token"); got != canary {
+			t.Errorf("%s: an upstream sees the token %q in the query %q", sent, got, u.RawQuery)
+		}
+	}
+}
+
 // The upstream does not get the client's request line, which may contain a credential.
 func TestQueryInjectionDropsRequestURI(t *testing.T) {
 	up := &upstream{}
@@ -168,7 +199,12 @@ func checkQuery(t *testing.T, raw string) {
 
 	out := in.injectQuery(raw, ours)
 	rest := strings.TrimSuffix(strings.TrimSuffix(out, ours), "&")
-	if !strings.HasSuffix(out, ours) || rest != "" && out != rest+"&"+ours && out != rest+"&&"+ours {
+	switch stripped := in.stripQuery(raw); {
+	case strings.Contains(stripped, "#"):
+		if out != ours+"&"+stripped {
+			t.Fatalf("%q becomes %q, which does not begin with our parameter", raw, out)
+		}
+	case !strings.HasSuffix(out, ours) || rest != "" && out != rest+"&"+ours && out != rest+"&&"+ours:
 		t.Fatalf("%q becomes %q, which does not end with our parameter", raw, out)
 	}
 	// Without the injected parameter, the result has the pieces of the input that do not match, in
@@ -203,18 +239,23 @@ func checkQuery(t *testing.T, raw string) {
 	if values := lenient(out)[in.Name()]; len(values) != 1 || values[0] != canary {
 		t.Errorf("%q: a lenient parser sees %q", out, values)
 	}
+	// Some servers end the query at "#", as in an address that a browser shows.
+	before, _, _ := strings.Cut(out, "#")
+	if values := lenient(before)[in.Name()]; len(values) != 1 || values[0] != canary {
+		t.Errorf("%q: a server that ends the query at # sees %q", out, values)
+	}
 }
 
 var querySeeds = []string{
 	"", "&", ";", "a", "a=1&b=2", "_bearer_token=junk&x=1;y=2&bad=%zz&_BEARER_TOKEN=x",
 	"x=1;_bearer_token=evil", "%5Fbearer_token=x", "+_bearer_token[]=1", "_bearer_token;a&;&b",
 	"_bearer_token%00=1&_bearer.token=2", "?_bearer_token", "a=1&&&_bearer_token=%zz;;;c", "_bearer%5ftoken%3dx=1",
-	"[_bearer_token]=1&%u005Fbearer_token=2&%u00",
+	"[_bearer_token]=1&%u005Fbearer_token=2&%u00", "a=1#b", "#", "#_bearer_token=x&a",
 }
 
 func TestQueryProperty(t *testing.T) {
 	parts := []string{"&", ";", "&&", "=", "a", "b=2", "%zz", "%", "+", "_bearer_token", "_BEARER_TOKEN=x",
-		"%5Fbearer_token=y", " ", "[]", "[", "?", "%00", ".bearer_token", "\xff", "é"}
+		"%5Fbearer_token=y", " ", "[]", "[", "?", "%00", ".bearer_token", "\xff", "é", "#"}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, seed := range querySeeds {
 		checkQuery(t, seed)
