@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -81,11 +82,14 @@ type scrubbedError struct {
 	err  error
 }
 
-// quotation is the text of net/http's errors in front of a quotation of what arrived. longWord
-// matches a token in a quotation.
+// quotation is the text of an HTTP client's errors in front of what arrived: net/http quotes it, and
+// the client of HTTP/3 does not always. longWord matches a token there. fieldNames are the long words
+// of these errors.
 var (
-	quotation = regexp.MustCompile(`(?:malformed|bad|unsupported|multiple|many) .*?"`)
-	longWord  = regexp.MustCompile(`(?:[^\s"\\]|\\["\\]){12,}`)
+	quotation = regexp.MustCompile(`\b(?:malformed|bad|unsupported|multiple|many|invalid|duplicate|contradicting` +
+		`|not lower-case|pseudo.header)\b|debug=|\(remote\)`)
+	longWord   = regexp.MustCompile(`(?:[^\s"\\]|\\["\\]){12,}`)
+	fieldNames = []string{"Content-Length", "pseudo-header"}
 )
 
 // scrubError removes token from the text of err, and any token from what err quotes: the bytes on a
@@ -98,7 +102,12 @@ func scrubError(err error, token string) error {
 		clean = scrub(clean, escaped) // the token as strconv.Quote writes it in an error's text
 	}
 	if at := quotation.FindStringIndex(clean); at != nil {
-		clean = clean[:at[1]] + longWord.ReplaceAllLiteralString(clean[at[1]:], scrubbed)
+		clean = clean[:at[1]] + longWord.ReplaceAllStringFunc(clean[at[1]:], func(word string) string {
+			if slices.Contains(fieldNames, word) {
+				return word
+			}
+			return scrubbed
+		})
 	}
 	if clean != text {
 		return &scrubbedError{clean, err}
