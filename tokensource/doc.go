@@ -43,8 +43,8 @@
 // background, which finds a login or logout in another process. A call that comes when no check was
 // made for ten seconds waits for it, up to 250 ms.
 //
-// No mutex is held during a token request, or while the storage is read or written, with one
-// exception: each source takes or cancels one login at a time.
+// No mutex is held during a token request, or while the storage is read or written. Each source takes
+// or cancels one login at a time.
 //
 // # Compatibility
 //

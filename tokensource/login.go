@@ -166,8 +166,7 @@ func (s *Source) beginRedirect(ctx context.Context, grant Interactive, l *Login)
 // CancelLogin cancels a login. No later response to it is accepted. A code that is being redeemed at
 // this moment still counts.
 func (s *Source) CancelLogin(ctx context.Context, l *Login) error {
-	s.logins.Lock()
-	defer s.logins.Unlock()
+	defer s.lockLogins()()
 	drop := s.dropLogin
 	if l.Device != nil {
 		drop = s.dropDevice

@@ -2,6 +2,7 @@ package tokensource_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -250,11 +251,31 @@ func TestLoginsAreBounded(t *testing.T) {
 			time.Until(e.RetryAt) > tokensource.LoginLifetime {
 			t.Errorf("%+v", e)
 		}
+		begin(t, src, tokensource.LoginRequest{Account: "another", RedirectURL: inBrowser.RedirectURL})
 		_ = finish(t, src, last, "error=access_denied")
 		begin(t, src, inBrowser)
 		virtual.Advance(tokensource.LoginLifetime + time.Second)
 		begin(t, src, inBrowser)
 		begin(t, src, inBrowser)
+	})
+}
+
+// Neither can several persons together.
+func TestLoginsOfAllAccountsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource(t, &endpoint{}, connecting(nil))
+		request := inBrowser
+		for i := range 20_000 {
+			request.Account = fmt.Sprint(i / 900)
+			begin(t, src, request)
+		}
+		request.Account = "new"
+		_, err := src.BeginLogin(t.Context(), request)
+		if e := asError(t, err, tokensource.ClassWait); !strings.Contains(e.Reason, "too many logins") || e.RetryAt.IsZero() {
+			t.Errorf("%+v", e)
+		}
+		virtual.Advance(tokensource.LoginLifetime + time.Second)
+		begin(t, src, request)
 	})
 }
 

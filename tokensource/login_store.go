@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
@@ -103,11 +101,10 @@ const loginLockTimeout = 3 * time.Second
 // login, so that it can be finished later.
 func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 	// The lock keeps out other processes. If it cannot be taken, go on: the provider accepts a code
-	// only once. The mutex keeps out other goroutines in any case.
+	// only once. lockLogins keeps out other goroutines in any case.
 	unlock, _ := s.vault.Lock(ctx, s.loginKey(state)+".lock", loginLockTimeout)
 	defer unlock()
-	s.logins.Lock()
-	defer s.logins.Unlock()
+	defer s.lockLogins()()
 	l, err := s.FindLogin(ctx, state)
 	if err != nil {
 		return nil, err
@@ -134,8 +131,7 @@ func (s *Source) takeLogin(ctx context.Context, state Secret) (*Login, error) {
 // endTaking ends what takeLogin began. If again is true, the login is stored once more, so that the
 // person can type another code, unless the login was cancelled meanwhile.
 func (s *Source) endTaking(ctx context.Context, l *Login, again bool) {
-	s.logins.Lock()
-	defer s.logins.Unlock()
+	defer s.lockLogins()()
 	cancelled := s.taken[l.State.Reveal()]
 	delete(s.taken, l.State.Reveal())
 	if again && !cancelled {
@@ -145,53 +141,18 @@ func (s *Source) endTaking(ctx context.Context, l *Login, again bool) {
 	s.begun.done(l)
 }
 
+// lockLogins waits until no other goroutine takes or cancels a login of the source.
+func (s *Source) lockLogins() (unlock func()) {
+	s.logins <- struct{}{}
+	return func() { <-s.logins }
+}
+
 // unkept returns the failure of a login that cannot be stored.
 func unkept(err error) *Error {
 	if vault.Unusable(err) {
 		return &Error{Class: ClassOperator, Reason: err.Error(), cause: err}
 	}
 	return failedStorage("the storage cannot be written, so nothing would be kept", err)
-}
-
-// maxLogins limits the unfinished logins that one process begins at a source within LoginLifetime.
-// Each is stored until it is finished, or until a later login removes those that are too old and that
-// a key opens. Without this limit, anyone who can open the page could fill the storage.
-const maxLogins = 1000
-
-// loginCount holds the logins that this process began and that are not over, by their states.
-type loginCount struct {
-	mu   sync.Mutex
-	ends map[string]deadline // when each is too old
-}
-
-// add adds a login. It returns an error if there are too many.
-func (c *loginCount) add(clock Clock, l *Login) *Error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.ends) >= maxLogins {
-		maps.DeleteFunc(c.ends, func(_ string, end deadline) bool { return clock.passed(end) })
-	}
-	if len(c.ends) >= maxLogins {
-		first := never
-		for _, end := range c.ends {
-			if end.mono < first.mono {
-				first = end
-			}
-		}
-		return &Error{Class: ClassWait, Reason: "too many logins were begun and not finished", RetryAt: first.time()}
-	}
-	if c.ends == nil {
-		c.ends = make(map[string]deadline)
-	}
-	c.ends[l.State.Reveal()] = clock.in(LoginLifetime)
-	return nil
-}
-
-// done removes a login that is over.
-func (c *loginCount) done(l *Login) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.ends, l.State.Reveal())
 }
 
 // dropLogin deletes a pending login in a browser. See dropDevice for logins with a device code.

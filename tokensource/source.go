@@ -39,8 +39,8 @@ type Source struct {
 	// round counts the calls of dropIdle.
 	round atomic.Int32
 
-	// logins is held while a login is taken, and guards taken.
-	logins sync.Mutex
+	// logins has an element while a goroutine takes or cancels a login. That goroutine may use taken.
+	logins chan struct{}
 	// taken holds the logins whose response is being redeemed, by their states. The value is true
 	// if the login was cancelled meanwhile.
 	taken map[string]bool
@@ -90,6 +90,7 @@ func New(cfg Config) (*Source, error) {
 		subjectMAC: owner[9:],
 		accounts:   newTable(),
 		checks:     make(chan struct{}, checksAtOnce),
+		logins:     make(chan struct{}, 1),
 		closing:    make(chan struct{}),
 	}
 	_, s.exchanges = cfg.Grant.(Exchanger)
