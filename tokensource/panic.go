@@ -18,8 +18,12 @@ type PanicError struct {
 // Error implements error.
 func (p *PanicError) Error() string { return "panic with a value of type " + p.Type }
 
-// panicked returns the failure for a value that recover returned.
+// panicked returns the failure for a value that recover returned. The value may be the failure of
+// another goroutine.
 func panicked(value any) *Error {
+	if failure, ok := value.(*Error); ok {
+		return failure
+	}
 	p := &PanicError{Type: fmt.Sprintf("%T", value), Stack: debug.Stack()}
 	return &Error{Class: ClassOperator, Reason: "the grant or the storage panicked", cause: p}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync/atomic"
+	"time"
 
 	"github.com/authinject/caddy-authinject/tokensource/internal/vault"
 )
@@ -90,12 +91,8 @@ func (b boundExchanger) Exchange(ctx context.Context, subject Secret) (Request, 
 // boundStorage forwards each call to the storage in use.
 type boundStorage struct{ in *bound }
 
-func (b boundStorage) Load(ctx context.Context, key string) (value []byte, err error) {
-	err = b.call(ctx, func(in Storage) error {
-		value, err = in.Load(ctx, key)
-		return err
-	})
-	return value, err
+func (b boundStorage) Load(ctx context.Context, key string) ([]byte, error) {
+	return read(ctx, b, func(in Storage) ([]byte, error) { return in.Load(ctx, key) })
 }
 
 func (b boundStorage) Store(ctx context.Context, key string, value []byte) error {
@@ -106,12 +103,8 @@ func (b boundStorage) Delete(ctx context.Context, key string) error {
 	return b.call(ctx, func(in Storage) error { return in.Delete(ctx, key) })
 }
 
-func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) (keys []string, err error) {
-	err = b.call(ctx, func(in Storage) error {
-		keys, err = in.List(ctx, prefix, recursive)
-		return err
-	})
-	return keys, err
+func (b boundStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	return read(ctx, b, func(in Storage) ([]string, error) { return in.List(ctx, prefix, recursive) })
 }
 
 // InUse implements [vault.Changing].
@@ -125,6 +118,51 @@ func (b boundStorage) call(ctx context.Context, do func(Storage) error) error {
 	}
 	defer func() { <-b.in.calls }()
 	return ExplainStorage(do(b.in.Load().storage))
+}
+
+// readGrace is how long a read that was cancelled may take to return.
+const readGrace = time.Second
+
+// read is [boundStorage.call] for a call that changes nothing. If the storage ignores the end of ctx,
+// as a directory on a server that does not answer does, read returns without it. A call that writes is
+// never left behind: it could write over what a later call wrote.
+func read[T any](ctx context.Context, b boundStorage, do func(Storage) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+		panic *Error
+	}
+	if !acquire(b.in.calls, ctx.Done()) {
+		return *new(T), ctx.Err()
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-b.in.calls }()
+		var r result
+		defer func() {
+			if value := recover(); value != nil {
+				r.panic = panicked(value)
+			}
+			done <- r
+		}()
+		r.value, r.err = do(b.in.Load().storage)
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-ctx.Done():
+		grace := time.NewTimer(readGrace)
+		defer grace.Stop()
+		select {
+		case r = <-done:
+		case <-grace.C:
+			return *new(T), ctx.Err()
+		}
+	}
+	if r.panic != nil {
+		panic(r.panic)
+	}
+	return r.value, ExplainStorage(r.err)
 }
 
 func (b boundStorage) Lock(ctx context.Context, name string) error {

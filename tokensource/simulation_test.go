@@ -213,7 +213,8 @@ func (s *sim) run() {
 			s.fail("%s does not end: %v", in.name, err)
 		}
 	}
-	s.ends.Wait() // a process that was paused ends only now
+	s.ends.Wait()                // a process that was paused ends only now
+	virtual.Advance(time.Second) // reads for which a paused process did not wait end
 }
 
 // step begins or ends one fault, or sends requests.

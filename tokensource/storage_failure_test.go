@@ -740,3 +740,60 @@ func TestDisconnectionLostAtTheEnd(t *testing.T) {
 		wantToken(t, newSource(t, rotating(0), connecting(memory)), "at1") // that is what was told
 	})
 }
+
+// deaf is a storage whose reads do not end while it hangs, as a directory on a server that does not
+// answer.
+type deaf struct {
+	tokensource.MemoryStorage
+	hangs atomic.Pointer[chan struct{}]
+}
+
+func (s *deaf) Load(ctx context.Context, key string) ([]byte, error) {
+	if hangs := s.hangs.Load(); hangs != nil {
+		<-*hangs
+	}
+	return s.MemoryStorage.Load(ctx, key)
+}
+
+func (s *deaf) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	if hangs := s.hangs.Load(); hangs != nil {
+		<-*hangs
+	}
+	return s.MemoryStorage.List(ctx, prefix, recursive)
+}
+
+// A storage that does not even give up when it is told to counts as out of reach: the token in memory is
+// used, the operator is told, and nobody waits for the storage for ever.
+func TestStorageThatIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &deaf{}
+		ep := &endpoint{script: func(n int, _ url.Values) reply { return rotated(n, time.Hour) }}
+		var ev events
+		src := newSource(t, ep, refreshing(storage, "rt0"), observed(&ev))
+		src.Warm()
+		wantToken(t, src, "at1")
+		hangs := make(chan struct{})
+		storage.hangs.Store(&hangs)
+		virtual.Advance(59 * time.Minute)
+		wantToken(t, src, "at1")
+		if ev.count(tokensource.EventStorageFailed) == 0 {
+			t.Error("the observer was not told of the storage failure")
+		}
+		virtual.Advance(2 * time.Minute)
+		if e := wantError(t, src, tokensource.ClassWait); !strings.Contains(e.Reason, "the storage cannot be read") {
+			t.Error(e)
+		}
+		began := time.Now()
+		if _, err := src.Stored(t.Context(), ""); err == nil || time.Since(began) > time.Minute {
+			t.Errorf("reading the state ended after %v with %v", time.Since(began), err)
+		}
+		if _, err := src.Accounts(t.Context()); err == nil || time.Since(began) > time.Minute {
+			t.Errorf("listing the accounts ended after %v with %v", time.Since(began), err)
+		}
+		storage.hangs.Store(nil)
+		close(hangs)
+		virtual.Advance(time.Minute)
+		wantToken(t, src, "at2")
+		wantCount(t, ep, 2)
+	})
+}

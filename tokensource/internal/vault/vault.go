@@ -52,7 +52,7 @@ type Changing interface {
 }
 
 // callTimeout bounds one call to a storage that heeds its context. The files of Caddy's default
-// storage do not: a call takes as long as the file system.
+// storage do not: a call that writes takes as long as the file system.
 const callTimeout = 5 * time.Second
 
 // Reasons why stored bytes cannot be used.
