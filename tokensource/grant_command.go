@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,18 +67,22 @@ func (g Command) Next(ctx context.Context, _ *Record) (Request, error) {
 		return Request{}, err
 	}
 	out = bytes.TrimSpace(withoutBOM(out))
+	members := make(map[string]json.RawMessage)
 	switch {
 	case len(out) == 0:
 		return Request{}, g.failure("printed nothing")
-	case out[0] != '{':
-		return Request{Response: g.limit(NewTokenResponse(string(out)))}, nil
-	}
-	members, err := parseObject(out)
-	if err != nil {
-		return Request{}, g.failure("printed an object that is not JSON")
+	case out[0] == '{':
+		if members, err = parseObject(out); err != nil {
+			return Request{}, g.failure("printed an object that is not JSON")
+		}
+	default:
+		members["access_token"], _ = json.Marshal(string(out)) // a string always marshals
 	}
 	granted, err := parseTokenResponse(members, time.Now(), responseRules{})
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoLifetime):
+		return Request{}, g.failure("printed a token that has already expired, or ends at once")
+	case err != nil:
 		return Request{},
 			g.failure("printed an object without a usable token: it needs access_token, and may have expires_in")
 	}

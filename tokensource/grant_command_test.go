@@ -111,6 +111,8 @@ func TestCommandFailures(t *testing.T) {
 		"it prints too much":  {"much", nil, "printed more than 1048576 bytes"},
 		"it prints half JSON": {`{"access_token":"token-canary"`, nil, "not JSON"},
 		"it prints an error":  {`{"error":"token-canary"}`, nil, "access_token"},
+		"it prints a JWT that has expired": {jwtOf(`{"exp":1500000000}`), nil,
+			"printed a token that has already expired"},
 		"it prints two lines": {"token-canary\nmore", nil, ""},
 		"it does not end": {"hang", func(g *tokensource.Command) { g.Timeout = 100 * time.Millisecond },
 			"did not end within 100ms"},

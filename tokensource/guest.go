@@ -37,6 +37,8 @@ func ReadTokenResponse(resp *http.Response, sent ...Secret) (*TokenResponse, err
 // exp says how long it lives.
 func NewTokenResponse(token string) *TokenResponse {
 	granted := &TokenResponse{AccessToken: NewSecret(token)}
-	granted.Lifetime, granted.HasLifetime = jwtLifetime(granted.AccessToken, time.Now())
+	if lifetime, ok := jwtLifetime(granted.AccessToken, time.Now()); ok && lifetime > 0 {
+		granted.Lifetime, granted.HasLifetime = lifetime, true
+	}
 	return granted
 }

@@ -182,6 +182,7 @@ func TestDevicePauses(t *testing.T) {
 			[]string{"authorization_pending", "authorization_pending"}, []int{7, 14, 21}},
 		"no interval":      {`"expires_in":600`, []string{"authorization_pending"}, []int{5, 10}},
 		"an interval of 0": {`"expires_in":600,"interval":0`, []string{"authorization_pending"}, []int{5, 10}},
+		"a tiny interval":  {`"expires_in":600,"interval":0.001`, []string{"authorization_pending"}, []int{1, 2}},
 		"an interval as text": {`"expires_in":"600","interval":"2"`, []string{"authorization_pending"},
 			[]int{2, 4}},
 		"slow_down holds for good": {`"expires_in":600,"interval":5`,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -117,7 +118,8 @@ func seconds(members map[string]json.RawMessage, name string) (float64, bool) {
 	return f, true
 }
 
-// moment returns member name as a time: Unix seconds, Unix milliseconds or RFC 3339 text.
+// moment returns member name as a time: Unix time in seconds, milliseconds or microseconds, or a text
+// in one of timeLayouts or of the forms of HTTP (RFC 9110 section 5.6.7).
 func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
 	f, ok := seconds(members, name)
 	switch {
@@ -125,16 +127,23 @@ func moment(members map[string]json.RawMessage, name string) (time.Time, bool) {
 		return time.Unix(int64(f), 0), true
 	case ok && f > 1e11 && f < 1e14: // milliseconds from 1973 to 5138
 		return time.UnixMilli(int64(f)), true
+	case ok && f > 1e14 && f < 1e17: // microseconds
+		return time.UnixMicro(int64(f)), true
 	}
 	s := text(members, name)
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, true
+	for _, layout := range timeLayouts {
+		if t, err := time.Parse(layout, strings.ToUpper(s)); err == nil {
+			return t, true
+		}
 	}
-	// Some frameworks omit the zone and mean UTC.
-	if t, err := time.Parse("2006-01-02T15:04:05", s); err == nil {
-		return t, true
-	}
-	return time.Time{}, false
+	t, err := http.ParseTime(s)
+	return t, err == nil
+}
+
+// timeLayouts are RFC 3339 and its relatives. Some frameworks omit the zone and mean UTC.
+var timeLayouts = []string{
+	time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05",
+	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05Z0700", time.DateTime,
 }
 
 // responseRules are the parts of a [Config] that decide how a response is read.
@@ -170,6 +179,9 @@ func parseTokenResponse(members map[string]json.RawMessage, now time.Time,
 	if !ok && err == nil {
 		lifetime, ok = jwtLifetime(ans.AccessToken, now)
 	}
+	if ok && lifetime < minLifetime {
+		ok, err = false, errNoLifetime
+	}
 	ans.Lifetime, ans.HasLifetime = lifetime, ok
 	return ans, err
 }
@@ -184,8 +196,13 @@ func scopeText(members map[string]json.RawMessage) string {
 	return text(members, "scope")
 }
 
+// minLifetime is the shortest lifetime of a token that is used. One that lives shorter has ended when it
+// arrives at the upstream, and would be replaced as often as the provider answers.
+const minLifetime = 10 * time.Millisecond
+
 var (
-	errNoLifetime   = errors.New("the token has no lifetime left: the times in the answer say that it has already expired")
+	errNoLifetime = errors.New("the token has no lifetime left: the times in the answer say that it has already expired, " +
+		"or ends at once")
 	errZeroLifetime = errors.New("the token has no lifetime left: the answer has expires_in 0; if this provider means " +
 		"that the token does not end, set default_lifetime never")
 )
@@ -244,13 +261,11 @@ func parseLifetime(members map[string]json.RawMessage, now time.Time,
 }
 
 // jwtLifetime reads the exp claim of an access token that is a JWT (RFC 9068). It does not check
-// the signature, because the claim only tells when to request the next token.
+// the signature, because the claim only tells when to request the next token. The lifetime of a token
+// that has ended is 0 or less.
 func jwtLifetime(token Secret, now time.Time) (time.Duration, bool) {
 	end := jwtTime(token, "exp")
-	if !end.After(now) {
-		return 0, false
-	}
-	return min(end.Sub(now), maxLifetime), true
+	return min(end.Sub(now), maxLifetime), !end.IsZero()
 }
 
 // jwtTime returns the time in a claim of a token that is a JWT, such as exp or nbf (RFC 7519 section

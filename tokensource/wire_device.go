@@ -95,7 +95,7 @@ func (w *wire) deviceOnce(ctx context.Context, endpoint, tokenURL, audience, iss
 		Interval:                deviceInterval,
 	}
 	if s, ok := seconds(members, "interval"); ok && s > 0 {
-		d.Interval = time.Duration(min(s, deviceLifetimeLimit.Seconds()) * float64(time.Second))
+		d.Interval = time.Duration(max(1, min(s, deviceLifetimeLimit.Seconds())) * float64(time.Second))
 	}
 	lifetime := LoginLifetime
 	if s, ok := seconds(members, "expires_in"); ok && s > 0 {
