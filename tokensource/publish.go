@@ -39,7 +39,7 @@ func (a *account) complete(r *refresh, end step, took time.Duration) {
 		a.failed = nil
 		a.src.loginFailures.forget(a.Name())
 		refused := l != nil && l.refused.Load()
-		l = a.publishLocked(end.rec, r.rejected != 0)
+		l = a.publishLocked(end.rec, refused && r.rejected != 0)
 		mended = refused && !l.refused.Load()
 	} else {
 		a.failLocked(end)
@@ -141,6 +141,7 @@ func (a *account) deadlines(rec *Record, again bool) (soft, hard deadline) {
 		// an unknown amount. Refresh now, and serve the token for as long as it might last.
 		return c.in(0), c.in(lifetime)
 	}
+	age = max(age, 0) // the clock of the process that stored the record may be ahead
 	if s := rec.Intent; s != nil && s.Owner != a.src.owner {
 		// Another process was refreshing this token, and may have died. Refresh now: for some seconds
 		// the provider may still accept the old refresh token.

@@ -441,3 +441,19 @@ func TestStateOfARefusedReplacement(t *testing.T) {
 		}
 	})
 }
+
+// A token that a person asked for has replaced no refused one. So it is replaced at once if it is
+// refused.
+func TestRefusalAfterARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource(t, &endpoint{})
+		wantToken(t, src, "at1")
+		if err := src.Account("").Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		tok, err := src.Account("").Reject(t.Context(), wantToken(t, src, "at2"))
+		if err != nil || tok.AccessToken() != "at3" {
+			t.Errorf("got %v, %v", tok, err)
+		}
+	})
+}
