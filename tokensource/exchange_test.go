@@ -372,6 +372,34 @@ func TestIdleSubjectsAreDropped(t *testing.T) {
 	})
 }
 
+// A subject that was dropped for want of room, and came back while idle accounts are dropped, stays:
+// its callers share one token request.
+func TestSubjectThatCameBackStays(t *testing.T) {
+	defer tokensource.SetSubjectsLimit(16)()
+	synctest.Test(t, func(t *testing.T) {
+		ep := exchanger()
+		grant := ep.script
+		ep.set(always(refused(400, "invalid_grant"))) // so ada leaves first
+		src := newSource(t, ep, exchanging(tokensource.TokenExchange{}))
+		_, _ = exchanged(src, "ada")
+		ep.set(grant)
+		virtual.Advance(19 * time.Minute)
+		end := tokensource.DropLater(src)
+		for i := range 16 {
+			mustExchange(t, src, fmt.Sprint("caller", i))
+		}
+		ep.set(always(reply{delay: 5 * time.Second, body: granted(1, time.Hour).body}))
+		before := ep.count()
+		var callers sync.WaitGroup
+		callers.Go(func() { mustExchange(t, src, "ada") })
+		virtual.Advance(time.Second)
+		end()
+		callers.Go(func() { mustExchange(t, src, "ada") })
+		callers.Wait()
+		wantCount(t, ep, before+1)
+	})
+}
+
 // Callers choose the number of subjects, so it is bounded: those leave that are not in use.
 func TestNumberOfSubjectsIsBounded(t *testing.T) {
 	defer tokensource.SetSubjectsLimit(100)()

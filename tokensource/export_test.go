@@ -71,6 +71,18 @@ func KeptAccounts(s *Source) int { return len(s.all()) }
 // DropIdle drops the accounts of s that are idle now.
 func DropIdle(s *Source) { s.dropIdle() }
 
+// DropLater begins a round of DropIdle, and returns its end, which drops the accounts that were in
+// memory when the round began.
+func DropLater(s *Source) (end func()) {
+	s.round.Add(1)
+	found := s.all()
+	return func() {
+		for _, a := range found {
+			s.drop(a)
+		}
+	}
+}
+
 // SetRandom makes jitter draw from random until restore is called.
 func SetRandom(f func() float64) (restore func()) {
 	before := random

@@ -38,6 +38,9 @@ func (s *Source) dropIdle() {
 func (s *Source) drop(a *account) bool {
 	s.accountsMu.Lock()
 	defer s.accountsMu.Unlock()
+	if s.loaded(a.name) != a {
+		return true // it was dropped already; the name may be in use again
+	}
 	if !a.isIdle() {
 		return false
 	}
