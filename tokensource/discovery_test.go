@@ -202,6 +202,22 @@ func TestMetadataRefused(t *testing.T) {
 	}
 }
 
+// Some servers answer 403 or 400 where no metadata is. If the metadata is at the other place, and
+// that fails for a while, nobody has to change the configuration.
+func TestMetadataAtThePlaceThatFails(t *testing.T) {
+	for name, down := range map[string]reply{"503": {status: 503}, "no connection": {err: errReset}} {
+		for _, absent := range []reply{{status: 400}, {status: 403}, says("https://evil.example")} {
+			s := &issuing{auth: &authServer{}}
+			s.place(oauthPlace, absent)
+			s.place(oidcPlace, down)
+			src := newSource(t, s, discovering(issuer))
+			if e := wantError(t, src, tokensource.ClassWait); e.Status != down.status {
+				t.Errorf("%s: got %v", name, e)
+			}
+		}
+	}
+}
+
 // Endpoints may be on another host than the issuer. The observer is told when the metadata is first
 // read, and again only if the metadata names other hosts.
 func TestEndpointsElsewhere(t *testing.T) {

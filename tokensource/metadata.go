@@ -140,7 +140,9 @@ func (w *wire) fetchMetadata(ctx context.Context, issuer string) (*metadata, *Er
 		if failed == nil {
 			return m, nil
 		}
-		if failure == nil || failure.Status == http.StatusNotFound {
+		// Some servers refuse what they do not have. So after a refusal, a place that fails counts.
+		unsettled := failed.Class == ClassWait && failed.Status != http.StatusOK
+		if failure == nil || failure.Status == http.StatusNotFound || failure.Class == ClassOperator && unsettled {
 			failure = failed
 		}
 	}
