@@ -137,3 +137,21 @@ func TestStoredRecordFromTheFuture(t *testing.T) {
 		}
 	})
 }
+
+// A record of a machine whose clock is some minutes ahead lives no longer than its token's lifetime,
+// counted from the time when it is read.
+func TestStoredRecordOfAClockThatIsAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		storage := &tokensource.MemoryStorage{}
+		put(t, storage, &tokensource.Record{
+			Generation: 4, AccessToken: tokensource.NewSecret("at4"), RefreshToken: tokensource.NewSecret("rt4"),
+			Obtained: time.Now().Add(4 * time.Minute), Expiry: time.Now().Add(64 * time.Minute),
+		})
+		src := newSource(t, &endpoint{script: always(refused(503, ""))}, refreshing(storage, "rt4"))
+		wantToken(t, src, "at4")
+		virtual.Advance(59 * time.Minute)
+		wantToken(t, src, "at4")
+		virtual.Advance(2 * time.Minute)
+		wantError(t, src, tokensource.ClassWait)
+	})
+}
