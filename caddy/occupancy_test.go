@@ -1,9 +1,11 @@
-//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+//go:build darwin || freebsd || linux
 
 package caddy
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,10 +26,10 @@ func process(t *testing.T, dir string) *occupancy {
 func end(o *occupancy) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.file != nil {
-		_ = o.file.Close()
-		o.file = nil
+	for _, file := range o.files {
+		_ = file.Close()
 	}
+	o.files = nil
 }
 
 func wantErr(t *testing.T, what string, got, want error) {
@@ -68,6 +70,81 @@ func TestOccupancy(t *testing.T) {
 	}
 	end(a)
 	wantErr(t, "b enters when a has ended", b.Enter(), nil)
+}
+
+// If the directory is replaced, a process notices those that use the new one, those that still use the
+// old one, and keeps both out during a claim.
+func TestOccupancyOfAReplacedDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "caddy")
+	replace := func(old string) {
+		t.Helper()
+		if err := errors.Join(os.Rename(dir, dir+old), os.Mkdir(dir, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b, c := process(t, dir), process(t, dir), process(t, dir)
+	wantErr(t, "a enters", a.Enter(), nil)
+	wantErr(t, "b enters", b.Enter(), nil)
+	replace("1")
+	_, err := a.Claim("k")
+	wantErr(t, "a claims while b uses the old directory", err, tokensource.ErrShared)
+	end(b)
+	wantErr(t, "c enters the new directory", c.Enter(), nil)
+	_, err = a.Claim("k")
+	wantErr(t, "a claims beside c", err, tokensource.ErrShared)
+	end(c)
+	if _, err = a.Claim("k"); err != nil {
+		t.Fatal(err)
+	}
+	replace("2")
+	wantErr(t, "a enters the next directory", a.Enter(), nil)
+	wantErr(t, "b enters during a's claim", b.Enter(), tokensource.ErrClaimed)
+}
+
+// While something else is at the path, a process stays in the directory that it entered.
+func TestOccupancyOfADirectoryThatWasMovedAway(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"nothing": func(string) error { return nil },
+		"a file":  func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "caddy")
+			a, b := process(t, dir), process(t, dir)
+			wantErr(t, "a enters", a.Enter(), nil)
+			wantErr(t, "b enters", b.Enter(), nil)
+			if err := errors.Join(os.Rename(dir, dir+"1"), put(dir)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := a.Claim("k")
+			wantErr(t, "a claims beside b", err, tokensource.ErrShared)
+			end(b)
+			if _, err = a.Claim("k"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A directory is the same however its path is written.
+func TestOccupancyOfALink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink(dir, dir+"-link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"", "/new", "/new/er"} {
+		if occupancyOf(dir+path) != occupancyOf(dir+"-link"+path) {
+			t.Errorf("%s is registered twice", dir+path)
+		}
+	}
+}
+
+// In a file system that is not known to be local, another machine may use the directory, so nobody is
+// alone.
+func TestOccupancyOfAnotherFileSystem(t *testing.T) {
+	o := process(t, "/proc/self")
+	wantErr(t, "entering", o.Enter(), nil)
+	_, err := o.Claim("k")
+	wantErr(t, "claiming", err, errors.ErrUnsupported)
 }
 
 // Processes that try at the same moment do not both find themselves alone.
