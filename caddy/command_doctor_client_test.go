@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,6 +40,17 @@ func TestDoctorUsesTheTokenTransport(t *testing.T) {
 	r := diagnose(t, doctorRun{}, config)
 	wantStep(t, r, doctor.OK, "tls", `issued by "tokensourcetest CA"`, "")
 	wantStep(t, r, doctor.OK, "client_authentication", "client_auth tls_client_auth", "")
+}
+
+// Doctor says that the address of a forward proxy is wrong, and does not repeat it: it can hold a
+// password.
+func TestDoctorProxyAddressThatCannotBeParsed(t *testing.T) {
+	t.Setenv("FORWARD", "http://user:sec%ret-of-the-proxy@10.0.0.1:3128")
+	srv := rig.Server(t, tokensourcetest.Config{})
+	r := diagnose(t, doctorRun{}, stored(t).Source("a", "grant client_credentials", rig.Client(srv),
+		rig.Block("token_transport http", "network_proxy url {env.FORWARD}")))
+	wantStep(t, r, doctor.Fail, "name", "the address of the forward proxy is not a URL", "percent-encoded")
+	rig.MustNotHold(t, "the report", fmt.Sprint(r), "ret-of-the-proxy")
 }
 
 // Doctor says which file of a key is wrong, and what to check if the provider refuses the

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 // proxy, and health checks have their own connections. It also keeps the reason when a connection
 // cannot be opened.
 func (t *Transport) harden(h *reverseproxy.HTTPTransport) {
+	hideProxy(h.Transport)
 	bypassProxyForUnix(h.Transport)
 	showDialErrors(h.Transport)
 	// With HTTP/3, h does not send its requests over h.Transport, so a copy would not reach the
@@ -52,6 +54,25 @@ func bypassProxyForUnix(transport *http.Transport) {
 		return proxy(req)
 	}
 }
+
+// hideProxy keeps the address of a forward proxy that cannot be parsed out of errors: it may hold a
+// password.
+func hideProxy(transport *http.Transport) {
+	proxy := transport.Proxy
+	if proxy == nil {
+		return
+	}
+	transport.Proxy = func(req *http.Request) (*url.URL, error) {
+		address, err := proxy(req)
+		if err != nil {
+			return nil, errProxyAddress
+		}
+		return address, nil
+	}
+}
+
+var errProxyAddress = errors.New("the address of the forward proxy is not a URL: correct network_proxy, or the variable " +
+	"HTTP_PROXY or HTTPS_PROXY; a special character in its password must be percent-encoded")
 
 // checkForwardProxy returns an error if req would pass through a forward proxy (HTTP_PROXY, or the
 // transport's network_proxy). It is called for plain HTTP only, because the proxy could read the

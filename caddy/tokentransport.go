@@ -74,6 +74,7 @@ func (s *Source) loadTransport(ctx caddy.Context) (*tokenTransport, error) {
 	// A request that is sent into a connection just closed by the server may or may not have been
 	// carried out.
 	transport.Transport.DisableKeepAlives = true
+	hideProxy(transport.Transport)
 	showDialErrors(transport.Transport)
 	return &tokenTransport{transport}, nil
 }

@@ -1,6 +1,7 @@
 package caddy_test
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,32 @@ func TestUnixSocketsBehindAForwardProxy(t *testing.T) {
 	run(t, site(srv, addr, "unix/"+socket, rig.Block("transport http", "network_proxy url "+forward.URL)))
 	if status, body, _ := get(t, "http://"+addr+"/x"); status != http.StatusOK || !strings.HasPrefix(body, "/x Bearer ") {
 		t.Errorf("the proxy answered %d: %s", status, body)
+	}
+}
+
+// The address of a forward proxy can hold a password. If it cannot be parsed, no error repeats it.
+func TestProxyAddressThatCannotBeParsed(t *testing.T) {
+	const password = "sec%ret-of-the-proxy"
+	network := "network_proxy url {env.FORWARD}"
+	for name, c := range map[string]struct{ upstream, transport, token, want string }{
+		"plain upstream": {"http://127.0.0.1:1", network, "", "correct network_proxy"},
+		"TLS upstream":   {"https://127.0.0.1:1", network, "", "correct network_proxy"},
+		"token requests": {"http://127.0.0.1:1", "", network, "could not be reached"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			t.Setenv("FORWARD", "http://user:"+password+"@10.0.0.1:3128")
+			srv, addr := provider(t, tokensourcetest.Config{}), rig.FreeAddr(t)
+			run(t, rig.Caddyfile{}.Source("a", "grant client_credentials", rig.Client(srv),
+				rig.Block("token_transport http", c.token)).Site("http://"+addr, "bind 127.0.0.1",
+				rig.Block("authinject a "+c.upstream, rig.Block("transport http", c.transport)),
+				"handle_errors {", `respond "{err.message}"`, "}"))
+			_, body, fields := get(t, "http://"+addr+"/x")
+			if !strings.Contains(body, c.want) {
+				t.Errorf("the answer does not say %q: %s", c.want, body)
+			}
+			rig.MustNotHold(t, "the answer", fmt.Sprint(body, fields), password, "ret-of-the-proxy")
+		})
 	}
 }
 

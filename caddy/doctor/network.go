@@ -36,7 +36,13 @@ func (x *exam) endpoint(ctx context.Context, what, option, raw string) bool {
 	}
 	target := u
 	throughProxy := false
-	if proxy, err := x.Proxy((&http.Request{URL: u}).WithContext(ctx)); err == nil && proxy != nil {
+	proxy, err := x.Proxy((&http.Request{URL: u}).WithContext(ctx))
+	if err != nil { // its text may hold the proxy's password
+		x.fail("name", "the address of the forward proxy is not a URL, so no request is sent to the "+what,
+			"correct HTTPS_PROXY, HTTP_PROXY or network_proxy: a special character in a password must be percent-encoded")
+		return false
+	}
+	if proxy != nil {
 		x.warn("name",
 			fmt.Sprintf("requests to the %s go through the proxy %s, which the environment or token_transport names",
 				what, proxy.Host),
