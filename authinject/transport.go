@@ -109,6 +109,11 @@ type Transport struct {
 	// Optional.
 	OnResult func(Result)
 
+	// OnOwnAnswer gets each answer of RoundTrip that is not the upstream's, because there is no token or
+	// the request is refused. It may change the answer. Answers to health checks and to preflights are
+	// not among them. Optional.
+	OnOwnAnswer func(*http.Response)
+
 	cached  atomic.Pointer[credential]
 	allowed atomic.Pointer[Target] // the last target that Destinations allowed
 	now     func() time.Time
@@ -131,6 +136,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchange{t: t, req: req}
 	res, err := x.do()
 	x.tell(res)
+	if x.failed != nil && res != nil && !x.check && t.OnOwnAnswer != nil {
+		t.OnOwnAnswer(res)
+	}
 	return res, err
 }
 

@@ -163,6 +163,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if inner, ok := t.inner.(reverseproxy.ProxyProtocolTransport); ok {
 		t.proxyProtocol = inner.ProxyProtocolEnabled()
 	}
+	t.keepOutOfHealthChecks(ctx)
 	t.warnOfUpstreams(ctx, app, to)
 	if t.RetryStatuses != nil {
 		t.transport.RetryStatuses = *t.RetryStatuses
