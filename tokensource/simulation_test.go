@@ -153,12 +153,9 @@ func (s *sim) fail(format string, args ...any) {
 	s.t.Errorf("seed %d: "+format, append([]any{s.seed}, args...)...)
 }
 
-// draws are the random numbers of one seed. The main loop and every process have their own draws,
-// so the order in which processes run at one moment changes nothing.
-type draws struct {
-	mu  sync.Mutex
-	rng *rand.Rand
-}
+// draws are the random numbers of one seed. The main loop has its own draws, and so has each call of a
+// process. So the order of what happens at one moment changes nothing.
+type draws struct{ rng *rand.Rand }
 
 func newDraws(seed, stream uint64) *draws {
 	return &draws{rng: rand.New(rand.NewPCG(seed, stream))}
@@ -166,22 +163,16 @@ func newDraws(seed, stream uint64) *draws {
 
 // chance is true with probability p.
 func (d *draws) chance(p float64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	return d.rng.Float64() < p
 }
 
 // between returns a random duration. Its nanoseconds keep two events from happening at the same
 // moment.
 func (d *draws) between(low, high time.Duration) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	return low + time.Duration(d.rng.Int64N(int64(high-low)))
 }
 
 func (d *draws) pick(n int) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	return d.rng.IntN(n)
 }
 
@@ -314,7 +305,6 @@ func (s *sim) configured(context.Context) (tokensource.Secret, error) {
 
 // instance is one process, or its successor after a reload.
 type instance struct {
-	*draws
 	sim  *sim
 	name string
 	src  *tokensource.Source
@@ -328,6 +318,13 @@ type instance struct {
 	read    time.Time // when it last read the storage
 }
 
+// draw returns the draws of a call that this process makes now.
+func (in *instance) draw(call string) *draws {
+	stream := fnv.New64a()
+	_, _ = fmt.Fprintln(stream, in.name, call, time.Now().UnixNano())
+	return newDraws(in.sim.seed, stream.Sum64())
+}
+
 func (in *instance) lastRead() time.Time {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -335,7 +332,7 @@ func (in *instance) lastRead() time.Time {
 }
 
 func (s *sim) start(slot int) {
-	in := &instance{draws: newDraws(s.seed, uint64(len(s.all)+1)), sim: s, name: fmt.Sprintf("p%d.%d", slot, len(s.all))}
+	in := &instance{sim: s, name: fmt.Sprintf("p%d.%d", slot, len(s.all))}
 	src, err := tokensource.New(tokensource.Config{
 		Name: "orders", Grant: tokensource.RefreshToken{Initial: s.configured}, TokenURL: tokenURL, ClientID: "orders-client",
 		ClientSecrets: []tokensource.Value{tokensource.Literal(clientSecret)},
@@ -591,20 +588,22 @@ var recordParts = regexp.MustCompile(`"(?:generation|refresh_token|owner|since|l
 
 var refreshTokens = regexp.MustCompile(`rt-\d+-\d+`)
 
+const simLoad = "load" // the call that only reads
+
 // do delays one call to the storage, and makes it fail if it must fail.
-func (v *view) do(ctx context.Context, write bool, f func(st *simStorage) error) error {
+func (v *view) do(ctx context.Context, call string, f func(st *simStorage) error) error {
 	in := v.in
 	if !in.runs() {
 		return errSim
 	}
-	virtual.Sleep(in.between(time.Microsecond, 5*time.Millisecond))
+	virtual.Sleep(in.draw(call).between(time.Microsecond, 5*time.Millisecond))
 	if !in.runs() {
 		return errSim
 	}
 	st := &in.sim.storage
 	st.mu.Lock()
 	kind := st.kind
-	if kind == 0 || kind == storageReadOnly && !write {
+	if kind == 0 || kind == storageReadOnly && call == simLoad {
 		defer st.mu.Unlock()
 		return f(st)
 	}
@@ -617,7 +616,7 @@ func (v *view) do(ctx context.Context, write bool, f func(st *simStorage) error)
 }
 
 func (v *view) Load(ctx context.Context, key string) (value []byte, err error) {
-	err = v.do(ctx, false, func(st *simStorage) error {
+	err = v.do(ctx, simLoad, func(st *simStorage) error {
 		found, ok := st.values[key]
 		if !ok {
 			return fs.ErrNotExist
@@ -633,7 +632,7 @@ func (v *view) Load(ctx context.Context, key string) (value []byte, err error) {
 }
 
 func (v *view) Store(ctx context.Context, key string, value []byte) error {
-	err := v.do(ctx, true, func(st *simStorage) error {
+	err := v.do(ctx, "store", func(st *simStorage) error {
 		if generationOf(value) < generationOf(st.values[key]) && time.Since(v.in.lastRead()) > time.Second {
 			st.fellAt = time.Now()
 		}
@@ -650,7 +649,7 @@ func (v *view) Store(ctx context.Context, key string, value []byte) error {
 }
 
 func (v *view) Delete(ctx context.Context, key string) error {
-	return v.do(ctx, true, func(st *simStorage) error {
+	return v.do(ctx, "delete", func(st *simStorage) error {
 		delete(st.values, key)
 		return nil
 	})
@@ -664,7 +663,7 @@ func (v *view) Lock(ctx context.Context, name string) error {
 	}
 	for {
 		var got bool
-		err := v.do(ctx, true, func(st *simStorage) error {
+		err := v.do(ctx, "lock", func(st *simStorage) error {
 			if _, taken := st.locks[name]; !taken {
 				st.locks[name], got = v.in, true
 			}
@@ -673,7 +672,7 @@ func (v *view) Lock(ctx context.Context, name string) error {
 		if got || err != nil {
 			return err
 		}
-		retry := time.NewTimer(v.in.between(50*time.Millisecond, 150*time.Millisecond))
+		retry := time.NewTimer(v.in.draw("retry").between(50*time.Millisecond, 150*time.Millisecond))
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
@@ -684,7 +683,7 @@ func (v *view) Lock(ctx context.Context, name string) error {
 }
 
 func (v *view) Unlock(ctx context.Context, name string) error {
-	return v.do(ctx, true, func(st *simStorage) error {
+	return v.do(ctx, "unlock", func(st *simStorage) error {
 		if st.locks[name] == v.in {
 			delete(st.locks, name)
 		}
@@ -876,11 +875,12 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !in.runs() {
 		return nil, errSim
 	}
+	draws := in.draw("token request")
 	p.mu.Lock()
 	failing, delay := p.failing, p.delay
 	p.mu.Unlock()
 	wait := func() bool {
-		timer := time.NewTimer(in.between(time.Millisecond, 50*time.Millisecond+delay))
+		timer := time.NewTimer(draws.between(time.Millisecond, 50*time.Millisecond+delay))
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -889,7 +889,7 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 			return false
 		}
 	}
-	if in.chance(failing / 2) {
+	if draws.chance(failing / 2) {
 		return nil, errSim // the request never arrived
 	}
 	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.WroteHeaders != nil {
@@ -910,7 +910,7 @@ func (c *client) RoundTrip(req *http.Request) (*http.Response, error) {
 		wait()
 		return respond(req, http.StatusBadRequest, `{"error":"invalid_grant"}`), nil
 	}
-	if !wait() || in.chance(failing/2) {
+	if !wait() || draws.chance(failing/2) {
 		in.sim.note("the answer with %s is lost", answer.next)
 		in.sim.mu.Lock()
 		in.sim.count.lost++
