@@ -27,5 +27,8 @@ var localTypes = []int64{
 // isOnLocalDisk reports whether no other machine can use the file system of file.
 func isOnLocalDisk(file *os.File) bool {
 	var fs syscall.Statfs_t
-	return syscall.Fstatfs(int(file.Fd()), &fs) == nil && slices.Contains(localTypes, int64(uint32(fs.Type))) //nolint:gosec,unconvert // the type's width differs between architectures
+	if syscall.Fstatfs(int(file.Fd()), &fs) != nil {
+		return false
+	}
+	return slices.Contains(localTypes, int64(uint32(fs.Type))) //nolint:gosec // the width differs between architectures
 }

@@ -45,8 +45,8 @@ func occupancyOf(dir string) *occupancy {
 // need not exist yet.
 func withoutLinks(path string) string {
 	parent := filepath.Dir(path)
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if followed, err := filepath.EvalSymlinks(path); err == nil {
+		return followed
 	} else if parent == path {
 		return path
 	}
